@@ -1,0 +1,140 @@
+"""The command line: words to functions. Data goes to stdout, progress and logs to stderr.
+
+Exit status: 0 done, 1 failed, 2 wrong usage, 130 or 143 interrupted by Ctrl-C or a request to end. Nothing heavy is
+imported before a command needs it, so `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+from tercet import __version__
+from tercet.config import CHOICES, PRESETS
+from tercet.errors import TercetError
+
+DATA_HELP = (
+    "`digits` (built in, no download), `cifar10` (the archive that $TERCET_CIFAR10 names), or a path: a folder with "
+    "one subfolder of images per class, an archive of one (.tar, .tar.gz, .tar.xz, .zip), or an .npz with `images` and "
+    "`labels`. Subfolders train/ and test/ (and val/) are used where present; else a stratified fifth becomes the test "
+    "part. A folder that bears a built-in's name is written ./digits"
+)
+EXAMPLES = """examples:
+  tercet run digits --out runs/digits           the whole job in a minute, no download
+  tercet run photos/ --out runs/photos          your own images: photos/cat/*.jpg, photos/dog/*.jpg, ...
+  tercet predict new.jpg --model runs/photos    the class of a new image
+  tercet run --help                             every option of a command
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Argument parser whose complaint is one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and end with status 2."""
+        self.exit(2, f"{self.prog}: {message}; see `{self.prog} --help`.\n")
+
+
+def build_parser() -> Parser:
+    """The parser of all commands; each sets `command`, the name of a function in `tercet.commands`."""
+    parser = Parser(
+        prog="tercet",
+        description="Train an image encoder by the triplet loss, classify on its embedding, compare it with baselines.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"tercet {__version__}")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress and no log, errors only")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+
+    def command(name: str, summary: str) -> Parser:
+        added: Parser = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        return added
+
+    whole = command("run", "the whole job: encoder, head, baselines, evaluation, figures, report")
+    add_training_options(whole)
+    whole.add_argument(
+        "--seeds", type=int, default=1, metavar="N", help="repeat with N seeds; report mean and deviation"
+    )
+    add_training_options(command("train", "encoder and head only"))
+    judged = command("evaluate", "judge a model on the test part of DATA")
+    judged.add_argument("data", metavar="DATA", help=DATA_HELP)
+    add_model_option(judged)
+    judged.add_argument("--json", dest="as_json", action="store_true", help="print the results as JSON")
+    command("report", "draw figures and page of a finished run again").add_argument("run", metavar="RUN")
+    predicted = command("predict", "the classes of images, most probable first")
+    predicted.add_argument("images", nargs="+", metavar="IMAGE")
+    add_model_option(predicted)
+    predicted.add_argument("-k", type=int, default=3, help="how many classes to show (default 3)")
+    predicted.add_argument("--json", dest="as_json", action="store_true", help="print one JSON object a line")
+    embedded = command("embed", "embeddings of image files and folders, as .npz with `embeddings` and `paths`")
+    embedded.add_argument("paths", nargs="+", metavar="PATH")
+    add_model_option(embedded)
+    embedded.add_argument("--out", required=True, metavar="FILE.npz")
+    return parser
+
+
+def add_model_option(parser: argparse.ArgumentParser) -> None:
+    """The option that names a trained model."""
+    parser.add_argument("--model", required=True, metavar="MODEL", help="a run folder, or the model/ folder inside one")
+
+
+def add_training_options(parser: argparse.ArgumentParser) -> None:
+    """What `run` and `train` share."""
+    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
+    add = parser.add_argument
+    add("--out", required=True, metavar="RUN", help="the run folder; one begun with the same settings is resumed")
+    add("--preset", choices=PRESETS, default="quick", help="how long to train (default quick)")
+    add("--loss", choices=("triplet", "supcon"), help="(default triplet)")
+    add("--mining", choices=CHOICES["mining"], help="which triplets of a batch count (default all)")
+    add("--margin", type=float, help="of the triplet loss, in squared distance (default 1 on raw embeddings)")
+    add("--encoder", choices=CHOICES["encoder"], help="network; classic is the original project's (default fast)")
+    add("--size", type=int, metavar="PIXELS", help="side of the square images (default 32, or 64 for larger images)")
+    add("--normalize", action=argparse.BooleanOptionalAction, help="embeddings of unit length (default) or raw")
+    add("--seed", type=int, help="of the split, the first weights and the order of images (default 0)")
+    add("--precision", choices=CHOICES["precision"], help="auto tries both on this machine (default auto)")
+    add("--device", choices=CHOICES["device"], help="(default auto: the fastest present)")
+    add("--overwrite", action="store_true", help="replace an existing run folder")
+
+
+class Terminated(BaseException):
+    """A request from outside to end (SIGTERM)."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit status. A user's mistake becomes one sentence on stderr."""
+    options = vars(build_parser().parse_args(arguments))
+    logging.basicConfig(
+        level=logging.ERROR if options["quiet"] else logging.WARNING,
+        format="%(message)s",
+        stream=sys.stderr,
+        force=True,
+    )
+    try:
+        function: Callable[..., int] = getattr(import_module("tercet.commands"), options.pop("command"))
+        return function(**options)
+    except TercetError as error:
+        print(f"tercet: {error}", file=sys.stderr)
+        return error.status
+    except (KeyboardInterrupt, Terminated) as interruption:
+        print("tercet: interrupted; the same command goes on from its last checkpoint.", file=sys.stderr)
+        return 143 if isinstance(interruption, Terminated) else 130
+    except BrokenPipeError:  # the reader of our output has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def entry() -> NoReturn:
+    """The console script."""
+
+    def terminate(*_: Any) -> None:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+    sys.exit(main())

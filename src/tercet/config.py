@@ -1,0 +1,102 @@
+"""What a run is made of, as one flat frozen dataclass, and the presets.
+
+A `Config` says all that shapes the result; `None` means "from the data or from the other settings" and `resolve` fills
+it in. Knows nothing of images or tensors.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tercet.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Settings of one run. A comment gives each value's origin: a paper, a measured run (docs/log.md), or "guess"."""
+
+    # Encoder
+    encoder: str = "fast"
+    widths: tuple[int, ...] = (32, 128, 256)  # channels of the fast encoder's groups
+    dimensions: int = 128  # the original project
+    normalize: bool = True  # Schroff et al. 2015
+    size: int | None = None  # side of the images in pixels
+
+    # Loss
+    loss: str = "triplet"
+    mining: str = "all"
+    margin: float | None = None
+    temperature: float = 0.1  # supcon only; Khosla et al. 2020, section 4
+
+    # Learning
+    epochs: int = 4
+    fewest_steps: int = 150  # small data sets take more epochs until they reach this
+    batch_size: int = 500
+    optimizer: str | None = None
+    learning_rate: float | None = None
+    momentum: float = 0.85  # Jordan 2024
+    weight_decay: float = 0.0
+    warmup_share: float = 0.1  # of all steps, linearly up; then linearly down to zero
+    averaging: float = 0.95  # decay a step of the running average of the weights
+    label_smoothing: float = 0.1  # cross-entropy baseline
+
+    # Augmentation
+    flip: bool | None = None
+    crop_padding: int = 2
+    cutout: int = 0
+
+    # Machine
+    seed: int = 0
+    precision: str = "auto"
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Refuse values that mean nothing, by the name of the option."""
+        for name, allowed in CHOICES.items():
+            found = getattr(self, name)
+            if found is not None and found not in allowed:
+                raise UsageError(f"--{name} is {found!r}; expected one of {', '.join(allowed)}.")
+        for name, least in LEAST.items():
+            found = getattr(self, name)
+            if found is not None and not least <= found < math.inf:
+                raise UsageError(f"--{name.replace('_', '-')} is {found}; expected a number of at least {least}.")
+
+
+CHOICES = {
+    "encoder": ("fast", "classic"),
+    "loss": ("triplet", "supcon", "custom"),
+    "mining": ("all", "semi-hard", "hard", "random"),
+    "optimizer": ("muon", "adam"),
+    "precision": ("auto", "fp32", "bf16"),
+    "device": ("auto", "cpu", "cuda", "mps"),
+}
+LEAST = {"size": 8, "margin": 0, "epochs": 1, "batch_size": 8, "dimensions": 1, "seed": 0, "fewest_steps": 1}
+
+PRESETS = {
+    "quick": Config(),
+    "standard": Config(epochs=12),
+    "full": Config(epochs=50),
+}
+
+
+def resolve(config: Config, *, image_count: int, size: int, flip: bool) -> Config:
+    """The configuration with everything filled in for a training set of `image_count` images of side `size`.
+
+    `flip` says whether a mirrored image of this data still shows its class.
+    """
+    # At least ten steps an epoch, where there are images enough.
+    batch_size = min(config.batch_size, max(64, image_count // 10))
+    steps_per_epoch = math.ceil(image_count / batch_size)
+    optimizer = config.optimizer or ("adam" if config.encoder == "classic" else "muon")
+    filled: dict[str, Any] = {
+        "size": size,
+        "margin": 0.5 if config.normalize else 1.0,  # raw: the original project
+        "optimizer": optimizer,
+        "learning_rate": {"adam": 1e-3, "muon": 0.1}[optimizer],
+        "flip": flip,
+    }
+    unset = {name: value for name, value in filled.items() if getattr(config, name) is None}
+    epochs = max(config.epochs, math.ceil(config.fewest_steps / steps_per_epoch))
+    return replace(config, batch_size=batch_size, epochs=epochs, **unset)

@@ -1,0 +1,1 @@
+"""Where images come from. Nothing above this layer touches an image file."""

@@ -1,0 +1,170 @@
+"""The image files inside a folder or an archive, one after another, as names and bytes.
+
+Archives are streamed and never extracted, so a hostile one has nothing to write to: links, devices and names that
+point outside are passed over. Knows nothing of classes or pixels.
+"""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tercet.errors import DataError
+
+MAX_FILE_BYTES = 64 * 2**20
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
+    *(".heic", ".heif", ".avif"),  # not read, but reported: silence would leave their owner wondering
+)
+TAR_OPENERS: dict[str, Callable[..., Any]] = {
+    ".tar": open,
+    ".tar.gz": gzip.open,
+    ".tgz": gzip.open,
+    ".tar.xz": lzma.open,
+}
+ARCHIVE_SUFFIXES = (*TAR_OPENERS, ".zip")
+
+
+class File(NamedTuple):
+    """An image file: its path inside the source, and how to read it before the next one is asked for.
+
+    `read` raises OSError for a fault of this file and DataError for one of the whole archive.
+    """
+
+    path: str
+    read: Callable[[], bytes]
+
+
+def is_archive(source: Path) -> bool:
+    """Whether the name is that of an archive we read."""
+    return source.name.lower().endswith(ARCHIVE_SUFFIXES)
+
+
+def walk(source: Path) -> Iterator[File]:
+    """Every image file of a folder, in order of name, or of an archive, in the archive's order."""
+    if source.is_dir():
+        for path, file in list_folder(source):
+            yield File(path, partial(_read_file, file))
+    elif source.name.lower().endswith(".zip"):
+        yield from _walk_zip(source)
+    else:
+        yield from _walk_tar(source)
+
+
+def list_folder(root: Path) -> Iterator[tuple[str, Path]]:
+    """Every image file below a folder: its path relative to the folder, and where it is."""
+    try:
+        for file in _files_below(root, frozenset({root.resolve()})):
+            if path := _image_path(file.relative_to(root).as_posix()):
+                yield path, file
+    except OSError as error:
+        raise DataError(f"cannot list {str(error.filename)!r} ({error.strerror}); make it readable.") from error
+
+
+def _files_below(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
+    """Files in order of name; links are followed, except back to a folder that holds them."""
+    for entry in sorted(folder.iterdir()):
+        if not entry.is_dir():
+            yield entry
+        elif not entry.name.startswith(".") and (real := entry.resolve()) not in above:
+            yield from _files_below(entry, above | {real})
+
+
+def _image_path(name: str) -> str | None:
+    """The path of a visible image inside its source, or None for everything else."""
+    steps = [step for step in name.split("/") if step not in ("", ".")]
+    if not name.lower().endswith(IMAGE_SUFFIXES) or name.startswith("/"):
+        return None
+    if any(step.startswith(".") or step == "__MACOSX" for step in steps):  # `..` is among these
+        return None
+    return "/".join(steps)
+
+
+def _read_file(file: Path) -> bytes:
+    if not file.is_file():
+        raise OSError("neither a file nor a link to one")
+    _check_size(file.stat().st_size)
+    return file.read_bytes()
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_FILE_BYTES:
+        raise OSError(f"larger than the {MAX_FILE_BYTES // 2**20} MB allowed")
+
+
+@contextmanager
+def _faults_of(archive: Path) -> Iterator[None]:
+    """Turn what the readers of archives raise into one sentence."""
+    try:
+        yield
+    except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(
+            f"the archive {str(archive)!r} cannot be read to its end ({reason}); download or pack it again."
+        ) from error
+
+
+class _Header(tarfile.TarInfo):
+    """A tar header that is not valid is an error; tarfile takes one for the end of the archive."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if buf.strip(b"\0"):
+                raise OSError("damaged header") from error
+            raise  # zeros mark the end
+
+
+def _walk_tar(archive: Path) -> Iterator[File]:
+    opener = next(opener for suffix, opener in TAR_OPENERS.items() if archive.name.lower().endswith(suffix))
+    # tarfile decompresses by itself, but takes a file that was cut off for a shorter one; these openers do not.
+    with (
+        _faults_of(archive),
+        opener(archive, "rb") as stream,
+        tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as tar,
+    ):
+        while (member := tar.next()) is not None:
+            tar.members.clear()  # type: ignore[attr-defined]  # else tarfile keeps every header it has seen
+            if member.isreg() and (path := _image_path(member.name)):
+                yield File(path, partial(_read_member, archive, tar, member))
+        while stream.read(2**20):  # to the checksum at the end
+            pass
+
+
+def _read_member(archive: Path, tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    _check_size(member.size)
+    with _faults_of(archive):
+        data = tar.extractfile(member)
+        return data.read() if data else b""
+
+
+def _walk_zip(archive: Path) -> Iterator[File]:
+    with _faults_of(archive), zipfile.ZipFile(archive) as bundle:
+        for member in bundle.infolist():
+            path = _image_path(member.filename.replace("\\", "/"))
+            if path and not member.is_dir() and not stat.S_ISLNK(member.external_attr >> 16):
+                yield File(path, partial(_read_zip_member, bundle, member))
+
+
+def _read_zip_member(bundle: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    _check_size(member.file_size)
+    if member.flag_bits & 1:
+        raise OSError("encrypted")
+    try:
+        with bundle.open(member) as stream:
+            data = stream.read(MAX_FILE_BYTES + 1)  # the size in the header may lie
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
+        raise OSError(f"damaged in the archive ({error})") from error
+    _check_size(len(data))
+    return data

@@ -1,0 +1,166 @@
+"""Class folders, as a directory or an archive, to one ImageSet a part.
+
+The files are walked twice: first their names and, where no size is asked for, their headers, so that order, number and
+size are known and the pixels have one place from the start; then their contents. Memory therefore holds the decoded
+images and a few files more. Knows nothing of caches and of how parts are split.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tercet.data.archive import walk
+from tercet.data.decode import Pixels, read_image, read_short_side
+from tercet.data.imageset import ImageSet
+from tercet.data.layout import WHOLE, Place, arrange
+from tercet.errors import DataError
+
+BATCH_FILES, BATCH_BYTES = 64, 8 * 2**20  # what a thread decodes at a time: enough to hide the cost of handing over
+MAX_THREADS = 8
+
+Progress = Callable[[int, int], None]
+
+
+class Reading(NamedTuple):
+    """What a folder or an archive held: one set a part, over the same classes, and the files left out."""
+
+    parts: dict[str, ImageSet]
+    skipped: tuple[str, ...]  # "path: reason"
+
+
+def natural_size(short_side: float) -> int:
+    """The size images are brought to when none is asked for."""
+    return 32 if short_side <= 48 else 64
+
+
+def read_folder(source: Path, size: int | None = None, on_progress: Progress | None = None) -> Reading:
+    """Read every image of a directory or an archive that holds class folders.
+
+    `on_progress(done, total)` is first called with a total of 0, which is unknown until the names have been read.
+    """
+    if on_progress:
+        on_progress(0, 0)
+    paths, short_sides = _survey(source, measure=size is None)
+    places, strays = arrange(paths)
+    if WHOLE not in {place.part for place in places}:
+        raise DataError(
+            f"found no images in class folders in {str(source)!r}; expected CLASS/IMAGE, "
+            "or train/CLASS/IMAGE and test/CLASS/IMAGE."
+        )
+    if size is None:
+        size = natural_size(median(short_sides) if short_sides else 0)
+    pixels = np.empty((len(places), 3, size, size), dtype=np.uint8)
+    unread = _decode_into(pixels, source, {place.path: row for row, place in enumerate(places)}, on_progress)
+    kept = [place for place in places if place.path not in unread]
+    _close_gaps(pixels, [row for row, place in enumerate(places) if place.path not in unread])
+    unread |= dict.fromkeys(strays, "not in a class folder")
+    return Reading(_parts(pixels[: len(kept)], kept, places), tuple(sorted(f"{p}: {why}" for p, why in unread.items())))
+
+
+def _survey(source: Path, measure: bool) -> tuple[set[str], list[int]]:
+    """The paths of all images and, if they are to be measured, the shorter sides of those that have a header."""
+    paths, short_sides = set(), []
+    for file in walk(source):
+        paths.add(file.path)
+        if measure:
+            try:
+                short_side = read_short_side(BytesIO(file.read()))
+            except OSError:  # reported when the file is read for its pixels
+                continue
+            if short_side:
+                short_sides.append(short_side)
+    return paths, short_sides
+
+
+def _decode_into(
+    pixels: NDArray[np.uint8], source: Path, rows: dict[str, int], on_progress: Progress | None
+) -> dict[str, str]:
+    """Decode each file into its row of `[N, 3, H, W]`; return why others could not be, by path."""
+    unread = dict.fromkeys(rows, "gone before it was read")
+    for done, (path, outcome) in enumerate(_decode(source, rows, pixels.shape[-1]), start=1):
+        if isinstance(outcome, str):
+            unread[path] = outcome
+        else:  # of two files with one path in an archive the later counts, as it would on a disk
+            pixels[rows[path]] = outcome.transpose(2, 0, 1)
+            unread.pop(path, None)
+        if on_progress and (done % BATCH_FILES == 0 or done == len(rows)):
+            on_progress(min(done, len(rows)), len(rows))
+    return unread
+
+
+def _decode(source: Path, rows: dict[str, int], size: int) -> Iterator[tuple[str, Pixels | str]]:
+    """Each file's pixels, or the reason why there are none, in the order of the files."""
+    threads = min(os.cpu_count() or 1, MAX_THREADS)
+    waiting: deque[Future[list[tuple[str, Pixels | str]]]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for batch in _batches(source, rows):
+            waiting.append(pool.submit(_decode_batch, batch, size))
+            if len(waiting) > 2 * threads:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+
+
+def _batches(source: Path, rows: dict[str, int]) -> Iterator[list[tuple[str, bytes | str]]]:
+    """The files that have a row, a bounded number of bytes at a time; text in place of bytes is why there are none."""
+    batch: list[tuple[str, bytes | str]] = []
+    held = 0
+    for file in walk(source):
+        if file.path not in rows:
+            continue
+        try:
+            content: bytes | str = file.read()
+        except OSError as error:
+            content = error.strerror or str(error)
+        batch.append((file.path, content))
+        held += len(content)
+        if len(batch) == BATCH_FILES or held > BATCH_BYTES:
+            yield batch
+            batch, held = [], 0
+    yield batch
+
+
+def _decode_batch(batch: list[tuple[str, bytes | str]], size: int) -> list[tuple[str, Pixels | str]]:
+    return [(path, content if isinstance(content, str) else _decode_one(content, size)) for path, content in batch]
+
+
+def _decode_one(content: bytes, size: int) -> Pixels | str:
+    try:
+        return read_image(BytesIO(content), size)
+    except DataError as error:
+        return str(error)
+
+
+def _close_gaps(pixels: NDArray[np.uint8], kept: list[int]) -> None:
+    """Move the kept rows to the front, in place: a copy would double the memory for one bad file."""
+    for target, row in enumerate(kept):
+        if target != row:
+            pixels[target] = pixels[row]
+
+
+def _parts(pixels: NDArray[np.uint8], kept: list[Place], places: list[Place]) -> dict[str, ImageSet]:
+    """Cut the pixels, which are in the order of `kept`, into one set a part; all files count for classes and parts."""
+    classes = tuple(sorted({place.label for place in places}))
+    index = {label: position for position, label in enumerate(classes)}
+    parts, start = {}, 0
+    for part in sorted({place.part for place in places}):
+        members = [place for place in kept if place.part == part]
+        parts[part] = ImageSet(
+            images=torch.from_numpy(pixels[start : start + len(members)]),
+            labels=torch.tensor([index[place.label] for place in members], dtype=torch.int64),
+            classes=classes,
+            paths=tuple(place.path for place in members),
+        )
+        start += len(members)
+    return parts

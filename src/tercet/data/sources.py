@@ -1,0 +1,142 @@
+"""A data set by its name or path: `digits`, `cifar10`, class folders, an archive of them, or arrays in an `.npz`.
+
+Everything above this layer meets data through `open_dataset`. Knows nothing of what is done with it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from tercet.data import cache
+from tercet.data.archive import ARCHIVE_SUFFIXES, is_archive
+from tercet.data.decode import fit
+from tercet.data.folder import Progress, natural_size, read_folder
+from tercet.data.imageset import ImageSet
+from tercet.data.npz import read_npz
+from tercet.errors import DataError, UsageError
+
+SPLIT_SEED = 0  # fixed, so that everyone who opens a data set has the same test images
+TEST_SHARE = 0.2
+MIN_IMAGES = 4  # of a class: one for test, one for validation, and the pair a triplet needs
+
+logger = logging.getLogger(__name__)
+
+
+class Dataset(NamedTuple):
+    """A data set in its parts, which all have the same classes."""
+
+    name: str  # "digits", "cifar10", or the name of the folder or file
+    train: ImageSet
+    test: ImageSet
+    validation: ImageSet | None  # the person's own; None means that it is to be split off train
+    skipped: tuple[str, ...] = ()  # "path: reason" of each file left out, sorted
+
+
+def open_dataset(source: str | Path, *, size: int | None = None, on_progress: Progress | None = None) -> Dataset:
+    """Open a built-in data set by name, or a folder, archive or `.npz` by path.
+
+    A `Path` is always a path; a folder that bears a built-in's name is written `./digits` as text. Images become
+    `size` x `size`; by default 32 where their shorter sides have a median of at most 48, else 64. Without a test part a
+    stratified fifth is split off, the same one each time. `on_progress(done, total)` is called as files are decoded;
+    a total of 0 means that it is not known yet.
+    """
+    if size is not None and size < 1:
+        raise UsageError(f"found the image size {size}; expected 1 pixel or more.")
+    if source == "digits":
+        dataset = _divide("digits", {"train": _digits(size or 32)})
+    elif source == "cifar10":
+        dataset = _open_cifar10(size, on_progress)
+    else:
+        dataset = _open_path(Path(source).expanduser(), size, on_progress)
+    if dataset.skipped:
+        logger.warning("%s: %s", dataset.name, _left_out(dataset.skipped))
+    return dataset
+
+
+def _digits(size: int) -> ImageSet:
+    """The 1,797 handwritten digits of 8 x 8 pixels that come with scikit-learn."""
+    from sklearn.datasets import load_digits  # a second to import
+
+    images, labels = load_digits(return_X_y=True)
+    levels = np.rint(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
+    pixels = [fit(Image.fromarray(level).convert("RGB"), size, Image.Resampling.BICUBIC) for level in levels]
+    return ImageSet.from_arrays(np.stack(pixels), labels)
+
+
+def _open_cifar10(size: int | None, on_progress: Progress | None) -> Dataset:
+    archive = os.environ.get("TERCET_CIFAR10")
+    if not archive or not Path(archive).exists():
+        found = f"found nothing at {archive!r}, which $TERCET_CIFAR10 names" if archive else "found no copy of CIFAR-10"
+        raise DataError(f"{found}; set $TERCET_CIFAR10 to an archive of class folders, or give a folder, or `digits`.")
+    return _open_path(Path(archive), size, on_progress)._replace(name="cifar10-jpeg")
+
+
+def _open_path(path: Path, size: int | None, on_progress: Progress | None) -> Dataset:
+    name = path.resolve().name
+    if not path.exists():
+        raise DataError(f"found nothing at {str(path)!r}; give `cifar10`, `digits`, or a folder, archive or .npz file.")
+    if path.name.lower().endswith(".npz") and path.is_file():
+        return _divide(name, {part: _resized(images, size) for part, images in read_npz(path).items()})
+    if not path.is_dir() and not (is_archive(path) and path.is_file()):
+        raise DataError(f"found the file {str(path)!r}; expected a folder, {', '.join(ARCHIVE_SUFFIXES)} or .npz.")
+    try:
+        file = cache.cache_file(path, size)
+    except OSError as error:
+        raise DataError(f"cannot read {str(path)!r} ({error.strerror}); make it readable.") from error
+    reading = cache.load(file)
+    if reading is None:
+        reading = read_folder(path, size, on_progress)
+        cache.save(file, reading)
+    return _divide(name, reading.parts, reading.skipped)
+
+
+def _resized(images: ImageSet, size: int | None) -> ImageSet:
+    height, width = images.images.shape[2:]
+    size = size or natural_size(min(height, width))
+    if (height, width) == (size, size) or not len(images):
+        return images
+    arrays = images.images.permute(0, 2, 3, 1).numpy()
+    pixels = np.stack([fit(Image.fromarray(array), size) for array in arrays])
+    return ImageSet.from_arrays(pixels, images.labels.numpy(), images.classes)
+
+
+def _divide(name: str, parts: dict[str, ImageSet], skipped: tuple[str, ...] = ()) -> Dataset:
+    """Refuse what cannot be trained on, and split off a test part where there is none."""
+    hint = f" ({_left_out(skipped)})" if skipped else ""
+    train, test = parts["train"], parts.get("test")
+    if len(train.classes) < 2:
+        raise DataError(f"found the classes [{_names(train.classes)}] in {name}; expected two or more{hint}.")
+    for part in parts if len(parts) > 1 else ():
+        if missing := _rare(parts[part], 1):
+            raise DataError(
+                f"found no readable image of {_names(missing)} in the {part} part of {name}; "
+                f"expected the same classes in {' and '.join(parts)}{hint}."
+            )
+    if few := _rare(train, MIN_IMAGES):
+        raise DataError(
+            f"found fewer than {MIN_IMAGES} readable images of {_names(few)} in {name}; "
+            f"add some, or leave the class out{hint}."
+        )
+    if test is None:
+        train, test = train.split(SPLIT_SEED, TEST_SHARE)
+    return Dataset(name, train, test, parts.get("validation"), skipped)
+
+
+def _rare(images: ImageSet, least: int) -> list[str]:
+    return [label for label, count in zip(images.classes, images.class_counts(), strict=True) if count < least]
+
+
+def _left_out(skipped: Sequence[str]) -> str:
+    return f"files left out: {len(skipped)}, the first being {skipped[0]}"
+
+
+def _names(labels: Sequence[str]) -> str:
+    shown = ", ".join(repr(label) for label in labels[:5])
+    return f"{shown} and {len(labels) - 5} more" if len(labels) > 5 else shown

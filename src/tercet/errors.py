@@ -1,0 +1,29 @@
+"""What can go wrong for a user, as one family of exceptions.
+
+A message is one sentence that says what was found, what was expected and what to do.
+The command line prints it without a traceback and exits with `status`.
+"""
+
+
+class TercetError(Exception):
+    """The family; never raised itself."""
+
+    status = 1
+
+
+class UsageError(TercetError):
+    """An option or a combination of options that means nothing."""
+
+    status = 2
+
+
+class DataError(TercetError):
+    """Images that cannot be found, read or used for training."""
+
+
+class ModelError(TercetError):
+    """A run folder, Bundle or checkpoint that cannot be read or written."""
+
+
+class TrainingError(TercetError):
+    """Training that diverged or collapsed."""

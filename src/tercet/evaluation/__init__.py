@@ -1,0 +1,1 @@
+"""Judging: baselines, metrics on the test part, the verdict, pictures and the report."""

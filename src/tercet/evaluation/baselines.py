@@ -1,0 +1,107 @@
+"""What the encoder is compared with: the same network trained end to end, logistic regression on pixels, the majority.
+
+Each takes the training and validation parts and gives a function from images to probabilities. Choices are made on
+the validation part; the test set never comes here.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor, nn
+
+from tercet.config import Config
+from tercet.data.imageset import ImageSet
+from tercet.model.embed import embed
+from tercet.training.checkpoint import Checkpoint, History
+from tercet.training.encoder import fresh_encoder
+from tercet.training.guard import Guard
+from tercet.training.loop import OnStep, train_network
+from tercet.training.randomness import derived_seed
+
+Classify = Callable[[Tensor], Tensor]  # uint8 [N, 3, H, W] -> probabilities [N, C]
+
+# From strong to weak regularisation, each fit starting from the one before; on CIFAR-10 the optimum lies inside.
+INVERSE_PENALTIES = (1e-4, 1e-3, 1e-2)
+MOST_ITERATIONS = 60  # a fit; more moved validation accuracy by less than 0.2 points (docs/log.md, 2026-11-23)
+
+
+def fit_cnn(
+    config: Config,
+    train: ImageSet,
+    validation: ImageSet,
+    *,
+    checkpoint: Checkpoint,
+    on_step: OnStep = lambda *_: None,
+) -> tuple[Classify, History]:
+    """The encoder's network and a linear layer, trained end to end by cross-entropy on the images the encoder sees.
+
+    Same first weights, batches, augmentation, optimizer, schedule and averaging; label smoothing is its own.
+    """
+    encoder = fresh_encoder(config, train, normalize=False)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(config.seed, "classifier"))
+        network = nn.Sequential(encoder, nn.Linear(config.dimensions, len(train.classes)).to(config.device))
+
+    def describe(average: nn.Module, outputs: Tensor, labels: Tensor) -> dict[str, float]:  # noqa: ARG001
+        predicted = embed(average, validation.images, precision=config.precision).argmax(1)
+        return {"validation_accuracy": float((predicted == validation.labels).float().mean())}
+
+    average, history = train_network(
+        network,
+        partial(nn.functional.cross_entropy, label_smoothing=config.label_smoothing),
+        train,
+        config,
+        generator=torch.Generator(),
+        checkpoint=checkpoint,
+        guard=Guard(),
+        describe=describe,
+        on_step=on_step,
+    )
+    return lambda images: torch.softmax(embed(average, images), dim=1), history
+
+
+def fit_logistic_regression(train: ImageSet, validation: ImageSet, on_step: OnStep = lambda *_: None) -> Classify:
+    """Multi-class logistic regression on standardised pixels, its penalty chosen on the validation part."""
+    mean, std = (statistic.reshape(3, 1, 1).numpy() for statistic in train.channel_statistics())
+
+    def standardize(images: Tensor) -> Float[np.ndarray, "N F"]:
+        pixels = images.numpy().astype(np.float32)
+        pixels -= mean
+        pixels /= std
+        return pixels.reshape(len(pixels), -1)
+
+    pixels, validation_pixels = standardize(train.images), standardize(validation.images)
+    model = LogisticRegression(max_iter=MOST_ITERATIONS, warm_start=True)
+    best: tuple[float, Float[np.ndarray, "C F"], Float[np.ndarray, " C"]] | None = None
+    for done, inverse_penalty in enumerate(INVERSE_PENALTIES, start=1):
+        model.set_params(C=inverse_penalty)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # stopping early regularises as well
+            model.fit(pixels, train.labels.numpy())
+        score = float((model.predict(validation_pixels) == validation.labels.numpy()).mean())
+        if best is None or score > best[0]:
+            best = score, model.coef_.copy(), model.intercept_.copy()
+        on_step(done, len(INVERSE_PENALTIES))
+    assert best is not None
+    model.coef_, model.intercept_ = best[1:]
+
+    def classify(images: Tensor) -> Tensor:
+        probabilities = torch.zeros(len(images), len(train.classes))
+        probabilities[:, model.classes_] = torch.from_numpy(model.predict_proba(standardize(images))).float()
+        return probabilities
+
+    return classify
+
+
+def fit_majority(train: ImageSet) -> Classify:
+    """The share of each class in the training part, whatever the image."""
+    shares = torch.tensor(train.class_counts()) / len(train)
+    return lambda images: shares.expand(len(images), -1)

@@ -1,0 +1,1 @@
+"""Pure functions of tensors: distances, neighbours, metrics. Imports torch and nothing of ours."""

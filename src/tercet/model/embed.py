@@ -1,0 +1,23 @@
+"""Images -> embeddings, batch by batch, without gradients. Memory is bounded by one batch."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from tercet.model.precision import autocast
+
+BATCH = 500  # images a forward pass; larger is no faster on two cores (docs/log.md, 2026-11-23)
+
+
+@torch.no_grad()
+def embed(network: nn.Module, images: UInt8[Tensor, "N 3 H W"], *, precision: str = "fp32") -> Float[Tensor, "N D"]:
+    """What the network gives for each image, in evaluation mode, as float32 on the CPU."""
+    device = next(network.parameters()).device
+    was_training = network.training
+    network.eval()
+    with autocast(precision, device):
+        outputs = [network(batch.to(device)).float().cpu() for batch in images.split(BATCH)]
+    network.train(was_training)
+    return torch.cat(outputs)

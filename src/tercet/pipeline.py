@@ -1,0 +1,138 @@
+"""The jobs, each a short walk through the stations: `train` stops after the head, `run` does all, `evaluate` judges.
+
+Each takes data by name or path and keeps everything in a run folder, from which an interrupted run goes on.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+
+from tercet.config import PRESETS, Config
+from tercet.data.sources import open_dataset
+from tercet.errors import DataError, UsageError
+from tercet.evaluation.figures import write_figures
+from tercet.evaluation.report import write_report
+from tercet.evaluation.results import Results, load_results, method_figures
+from tercet.evaluation.seeds import combine_seeds
+from tercet.geometry.metrics import expected_calibration_error, retrieval
+from tercet.model.bundle import Bundle, load_bundle
+from tercet.model.embed import embed
+from tercet.preparation import OnProgress, prepare
+from tercet.run_folder import RunFolder, read_json
+from tercet.stations import judge, learn
+from tercet.training.losses import Loss
+
+
+def train(
+    data: str | Path,
+    *,
+    out: str | Path,
+    config: Config = PRESETS["quick"],
+    loss: Loss | None = None,
+    overwrite: bool = False,
+    on_progress: OnProgress = lambda *_: None,
+) -> Bundle:
+    """Train an encoder and its head on `data` into the run folder `out`; return them as a Bundle.
+
+    `loss(embeddings, labels)` replaces the configured loss. The same call again goes on where it was interrupted.
+    """
+    work = prepare(data, out, _with_loss(config, loss), overwrite, on_progress, command=f"tercet train {data}")
+    if (work.folder.model / "config.json").exists():
+        return load_bundle(work.folder.model)
+    return learn(work, loss).bundle
+
+
+def run(
+    data: str | Path,
+    *,
+    out: str | Path,
+    config: Config = PRESETS["quick"],
+    loss: Loss | None = None,
+    seeds: int = 1,
+    overwrite: bool = False,
+    on_progress: OnProgress = lambda *_: None,
+) -> Results:
+    """The whole job into the run folder `out`: encoder, head, baselines, figures in numbers and pictures, report.
+
+    With several `seeds` it is repeated in `out/seed-0` and so on, and the results are means with standard deviations.
+    The same call again goes on where it was interrupted.
+    """
+    if seeds < 1:
+        raise UsageError(f"--seeds is {seeds}; expected 1 or more.")
+    config = _with_loss(config, loss)
+    if seeds > 1:
+        return _run_seeds(data, RunFolder(out), config, loss, seeds, overwrite, on_progress)
+    work = prepare(data, out, config, overwrite, on_progress, command=f"tercet run {data} --out {out}")
+    if work.folder.results.exists():
+        return load_results(work.folder.results)
+    learned = learn(work, loss)
+    results = judge(work, learned)
+    write_figures(work.folder.path)
+    results.save(work.folder.results)  # last but for the page: with it the run is finished
+    write_report(work.folder.path)
+    shutil.rmtree(work.folder.path / "checkpoints", ignore_errors=True)
+    return results
+
+
+def evaluate(data: str | Path, bundle: Bundle) -> Results:
+    """Judge a Bundle on the test part of `data`, whose classes must be the Bundle's."""
+    dataset = open_dataset(data, size=bundle.settings["size"])
+    if dataset.test.classes != bundle.classes:
+        raise DataError(
+            f"{dataset.name} has the classes {', '.join(dataset.test.classes[:5])}... where the model has "
+            f"{', '.join(bundle.classes[:5])}...; evaluate on data with the model's classes."
+        )
+    embeddings = embed(bundle.encoder, dataset.test.images)
+    probabilities = bundle.probabilities(embeddings)
+    recall_at_1, map_at_r = retrieval(embeddings, dataset.test.labels)
+    return Results(
+        data={"name": dataset.name, "classes": list(bundle.classes), "n_test": len(dataset.test)},
+        methods={"triplet_mlp_head": method_figures(probabilities, dataset.test.labels, bundle.classes, 0.0)},
+        retrieval={"recall@1": recall_at_1, "map@r": map_at_r},
+        calibration_error=expected_calibration_error(probabilities, dataset.test.labels),
+        verdict="",
+    )
+
+
+def report(run_folder: str | Path) -> Path:
+    """Draw the figures and the page of a finished run again, from what it saved; return the page."""
+    write_figures(Path(run_folder))
+    return write_report(Path(run_folder))
+
+
+def _with_loss(config: Config, loss: Loss | None) -> Config:
+    return replace(config, loss="custom") if loss else config
+
+
+def _run_seeds(
+    data: str | Path,
+    folder: RunFolder,
+    config: Config,
+    loss: Loss | None,
+    seeds: int,
+    overwrite: bool,
+    on_progress: OnProgress,
+) -> Results:
+    folder.claim({**asdict(config), "seeds": seeds}, None, overwrite=overwrite)
+    results = []
+    for seed in range(config.seed, config.seed + seeds):
+        part = folder.path / f"seed-{seed}"
+        progress = partial(_with_prefix, on_progress, f"seed {seed}: ")
+        results.append(run(data, out=part, config=replace(config, seed=seed), loss=loss, on_progress=progress))
+        if seed == config.seed:
+            first = read_json(part / "run.json")
+            first["asked"]["seeds"] = seeds
+            folder.write_json(
+                "run.json", {**first, "command": f"tercet run {data} --out {folder.path} --seeds {seeds}"}
+            )
+    combined = combine_seeds(results)
+    combined.save(folder.results)
+    write_report(folder.path)
+    return combined
+
+
+def _with_prefix(on_progress: OnProgress, prefix: str, station: str, done: int, total: int) -> None:
+    on_progress(prefix + station, done, total)

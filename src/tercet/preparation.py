@@ -1,0 +1,107 @@
+"""The first stations: read the data, split it, claim the run folder, fill in the configuration."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tercet.config import Config, resolve
+from tercet.data.imageset import ImageSet
+from tercet.data.sources import Dataset, open_dataset
+from tercet.errors import UsageError
+from tercet.model.precision import choose_precision
+from tercet.run_folder import RunFolder
+from tercet.training.checkpoint import Checkpoint
+from tercet.training.encoder import fresh_encoder
+
+OnProgress = Callable[[str, int, int], None]  # (station, done, total)
+JPEG_NOTE = "CIFAR-10, JPEG copy"  # lossy: its figures compare with other figures on the same copy only
+PRECISION_IMAGES = 256  # a batch large enough to keep both cores busy in the self-test
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What every station needs: the parts of the data, the resolved configuration, the folder."""
+
+    folder: RunFolder
+    config: Config
+    train: ImageSet
+    validation: ImageSet
+    test: ImageSet
+    data: dict[str, Any]
+    on_progress: OnProgress
+
+    def checkpoint(self, phase: str) -> Checkpoint:
+        """The checkpoint of one training of this run."""
+        key = json.dumps([phase, repr(self.config), self.data["fingerprint"]])
+        return Checkpoint(self.folder.path / "checkpoints" / phase, key)
+
+    def progress(self, station: str) -> Callable[[int, int], None]:
+        """Progress of one station."""
+        return partial(self.on_progress, station)
+
+
+def prepare(
+    data: str | Path, out: str | Path, config: Config, overwrite: bool, on_progress: OnProgress, command: str
+) -> Work:
+    """Read and split the data, claim the run folder, fill in the configuration; write `run.json` on a fresh start."""
+    started = time.perf_counter()
+    device = choose_device(config.device)
+    dataset = open_dataset(data, size=config.size, on_progress=partial(on_progress, "read"))
+    train_part, validation = dataset.train, dataset.validation
+    if validation is None:
+        train_part, validation = train_part.split(config.seed)
+    facts = describe_data(dataset, train_part, validation)
+    folder = RunFolder(out)
+    begun = folder.claim(asdict(config), facts["fingerprint"], overwrite=overwrite)
+    facts["load_seconds"] = round(time.perf_counter() - started, 3)
+    resolved = resolve(
+        replace(config, device=device),
+        image_count=len(train_part),
+        size=train_part.images.shape[-1],
+        flip=dataset.name != "digits",
+    )
+    if begun:
+        resolved = replace(resolved, precision=begun["precision"])
+        facts = begun["data"]
+    else:
+        if resolved.precision == "auto":
+            trial = fresh_encoder(resolved, train_part, normalize=resolved.normalize)
+            resolved = replace(resolved, precision=choose_precision(trial, train_part.images[:PRECISION_IMAGES]))
+        folder.describe(asdict(config), resolved, facts, command)
+    return Work(folder, resolved, train_part, validation, dataset.test, facts, on_progress)
+
+
+def describe_data(dataset: Dataset, train: ImageSet, validation: ImageSet) -> dict[str, Any]:
+    """What `run.json` and `results.json` say of the data. The fingerprint covers all parts."""
+    parts = (train, validation, dataset.test)
+    digest = hashlib.sha256("".join(part.fingerprint() for part in parts).encode()).hexdigest()
+    return {
+        "name": dataset.name,
+        "fingerprint": digest,
+        "classes": list(train.classes),
+        "n_train": len(train),
+        "n_validation": len(validation),
+        "n_test": len(dataset.test),
+        "size": train.images.shape[-1],
+        "skipped": len(dataset.skipped),
+        "note": JPEG_NOTE if dataset.name.startswith("cifar10-jpeg") else "",
+    }
+
+
+def choose_device(asked: str) -> str:
+    """The device to work on: as asked if it is there, else a sentence; "auto" takes the fastest one present."""
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if asked == "auto":
+        return next(name for name in ("cuda", "mps", "cpu") if present[name])
+    if not present[asked]:
+        raise UsageError(f"--device {asked} is not available to this PyTorch; use --device auto or cpu.")
+    return asked

@@ -1,0 +1,157 @@
+"""The run folder: who it belongs to, what is in it, and whether work may go on there.
+
+A folder belongs to one configuration and one data set, both in `run.json`. The same again resumes; another is refused
+by the name of the first difference; only a run folder is ever replaced.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tercet.config import Config
+from tercet.errors import DataError, UsageError
+from tercet.files import write_atomically
+
+
+class RunFolder:
+    """Paths inside a run folder and the reading and writing of `run.json`."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.model = self.path / "model"
+        self.results = self.path / "results.json"
+        self.predictions = self.path / "predictions.csv"
+        self.history = self.path / "history.jsonl"
+        self.projection = self.path / "tsne.npz"
+        self.embeddings = self.path / "embeddings.npz"
+
+    def claim(self, asked: Mapping[str, Any], fingerprint: str | None, *, overwrite: bool) -> dict[str, Any] | None:
+        """Make the folder this run's own: its `run.json` if the same run was begun here, else None for a fresh start.
+
+        `asked` are the settings as given, `fingerprint` that of the data. Raises UsageError where the folder holds
+        something else, DataError where it cannot be written.
+        """
+        if self.path.is_dir() and any(self.path.iterdir()):
+            if not (self.path / "run.json").is_file():
+                raise UsageError(
+                    f"--out {self.path} is a folder with other files in it; expected a new, empty or run folder."
+                )
+            if not overwrite:
+                return self._same(asked, fingerprint)
+            shutil.rmtree(self.path)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.path / ".writable", "")
+            (self.path / ".writable").unlink()
+        except OSError as error:
+            raise DataError(f"--out {self.path} cannot be written ({error.strerror}); give another --out.") from error
+        return None
+
+    def _same(self, asked: Mapping[str, Any], fingerprint: str | None) -> dict[str, Any]:
+        begun = read_json(self.path / "run.json")
+        wanted: dict[str, Any] = {**json.loads(json.dumps(asked)), "data": fingerprint}
+        found = {**begun.get("asked", {}), "data": begun.get("data", {}).get("fingerprint") if fingerprint else None}
+        for key in sorted(wanted.keys() | found.keys()):
+            if found.get(key) != wanted.get(key):
+                raise UsageError(
+                    f"--out {self.path} holds a run with {key} {found.get(key)!r} where this one has "
+                    f"{wanted.get(key)!r}; give another --out, or --overwrite to replace it."
+                )
+        return begun
+
+    def describe(self, asked: Mapping[str, Any], resolved: Config, data: Mapping[str, Any], command: str) -> None:
+        """Write `run.json`, the record of what is run, on what and where."""
+        record = {
+            "tercet": version("tercet"),
+            "command": command,
+            "asked": dict(asked),
+            "config": asdict(resolved),
+            "precision": resolved.precision,
+            "seed": resolved.seed,
+            "machine": machine(),
+            "data": dict(data),
+            "commit": _commit(),
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        self.write_json("run.json", record)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write one JSON file of the folder."""
+        write_atomically(self.path / name, json.dumps(value, indent=2) + "\n")
+
+    def write_history(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Write `history.jsonl` anew, one record a line."""
+        write_atomically(self.history, "".join(json.dumps(record) + "\n" for record in records))
+
+    def write_arrays(self, path: Path, **arrays: Any) -> None:
+        """Write an `.npz` of the folder under a temporary name first."""
+        part = path.with_name(f".{path.name}.part.npz")
+        np.savez(part, **arrays)
+        part.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; UsageError where it is none."""
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} is damaged ({error}); use another --out, or --overwrite.") from error
+    if not isinstance(value, dict):
+        raise UsageError(f"{path} is damaged (no JSON object); use another --out, or --overwrite.")
+    return value
+
+
+def machine() -> dict[str, Any]:
+    """What the promise "same seed, same bytes" depends on, and what a time means."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_bytes": memory,
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def peak_memory_bytes() -> int | None:
+    """The most memory this process has held, where the system tells."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux kilobytes
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    """The commit of the source tree that tercet runs from, None for an installed package."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    found = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return found.stdout.strip() or None

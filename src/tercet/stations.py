@@ -1,0 +1,163 @@
+"""The stations between data and results: learn, fit what it is compared with, judge."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from torch import Tensor
+
+from tercet.evaluation.baselines import fit_cnn, fit_logistic_regression, fit_majority
+from tercet.evaluation.projection import tsne
+from tercet.evaluation.readers import fit_knn, fit_linear
+from tercet.evaluation.results import Results, correctness, method_figures, write_predictions
+from tercet.evaluation.verdict import verdict_of_one
+from tercet.geometry.metrics import expected_calibration_error, retrieval
+from tercet.model.bundle import Bundle
+from tercet.model.embed import embed
+from tercet.preparation import Work
+from tercet.run_folder import peak_memory_bytes
+from tercet.training.checkpoint import History
+from tercet.training.encoder import train_encoder
+from tercet.training.head import HIDDEN, fit_head
+from tercet.training.losses import Loss
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """What training gives, with the seconds it took."""
+
+    bundle: Bundle
+    history: History
+    train_embeddings: Tensor
+    validation_embeddings: Tensor
+    encoder_seconds: float  # steps and the embedding of the training part
+    head_seconds: float
+
+
+def learn(work: Work, loss: Loss | None = None) -> Learned:
+    """Train the encoder, freeze it, fit the head on its embeddings; write the Bundle and the history."""
+    encoder, records = train_encoder(
+        work.config,
+        work.train,
+        work.validation,
+        loss=loss,
+        checkpoint=work.checkpoint("encoder"),
+        on_step=work.progress("encoder"),
+    )
+    started = time.perf_counter()
+    train_embeddings = embed(encoder, work.train.images, precision=work.config.precision)
+    embed_seconds = time.perf_counter() - started
+    validation_embeddings = embed(encoder, work.validation.images, precision=work.config.precision)
+    started = time.perf_counter()
+    head, head_records = fit_head(
+        (train_embeddings, work.train.labels),
+        (validation_embeddings, work.validation.labels),
+        class_count=len(work.train.classes),
+        hidden=HIDDEN,
+        seed=work.config.seed,
+    )
+    head_seconds = time.perf_counter() - started
+    settings = {key: getattr(work.config, key) for key in ("encoder", "widths", "dimensions", "normalize", "size")}
+    bundle = Bundle(encoder.cpu(), head.eval(), work.train.classes, {**settings, "hidden": HIDDEN})
+    history = [{"phase": "encoder", **record} for record in records]
+    history += [{"phase": "head", **record} for record in head_records]
+    work.folder.write_history(history)
+    bundle.save(work.folder.model)  # last: with it training is finished
+    seconds = records[-1]["seconds"] + embed_seconds
+    return Learned(bundle, history, train_embeddings, validation_embeddings, seconds, head_seconds)
+
+
+class Fitted(NamedTuple):
+    """A way to classify, and the seconds it took to fit."""
+
+    classify: Callable[[Tensor], Tensor]
+    seconds: float
+
+
+def fit_readers(work: Work, learned: Learned) -> dict[str, Fitted]:
+    """The methods that take embeddings: the head, a linear layer, the nearest neighbours."""
+    train_pair = (learned.train_embeddings, work.train.labels)
+    validation_pair = (learned.validation_embeddings, work.validation.labels)
+    class_count = len(work.train.classes)
+    linear, linear_seconds = timed(lambda: fit_linear(train_pair, validation_pair, class_count, work.config.seed))
+    knn, knn_seconds = timed(lambda: fit_knn(train_pair, validation_pair, class_count))
+    return {
+        "triplet_mlp_head": Fitted(learned.bundle.probabilities, learned.encoder_seconds + learned.head_seconds),
+        "triplet_linear_head": Fitted(linear, learned.encoder_seconds + linear_seconds),
+        "triplet_knn": Fitted(knn, learned.encoder_seconds + knn_seconds),
+    }
+
+
+def fit_baselines(work: Work, history: History) -> dict[str, Fitted]:
+    """The methods that take images; the CNN's record joins the history."""
+    cnn, records = fit_cnn(
+        work.config,
+        work.train,
+        work.validation,
+        checkpoint=work.checkpoint("cnn"),
+        on_step=work.progress("CNN baseline"),
+    )
+    work.folder.write_history([*history, *({"phase": "cnn", **record} for record in records)])
+    logistic, logistic_seconds = timed(
+        lambda: fit_logistic_regression(work.train, work.validation, work.progress("logistic regression"))
+    )
+    majority, majority_seconds = timed(lambda: fit_majority(work.train))
+    return {
+        "cnn_cross_entropy": Fitted(cnn, records[-1]["seconds"]),
+        "logistic_regression": Fitted(logistic, logistic_seconds),
+        "majority": Fitted(majority, majority_seconds),
+    }
+
+
+def judge(work: Work, learned: Learned) -> Results:
+    """Read the test set once a method; write predictions, embeddings and the projection."""
+    readers, baselines = fit_readers(work, learned), fit_baselines(work, learned.history)
+    test, fitted = work.test, readers | baselines
+    embeddings, embed_seconds = timed(lambda: embed(learned.bundle.encoder, test.images))
+    probabilities = {name: method.classify(embeddings) for name, method in readers.items()}
+    probabilities |= {name: method.classify(test.images) for name, method in baselines.items()}
+    ours = probabilities["triplet_mlp_head"]
+    work.on_progress("t-SNE", 0, 1)
+    points, projection_seconds = timed(lambda: tsne(embeddings, work.config.seed))
+    work.on_progress("t-SNE", 1, 1)
+    work.folder.write_arrays(work.folder.projection, points=points, labels=test.labels.numpy())
+    work.folder.write_arrays(
+        work.folder.embeddings,
+        train=learned.train_embeddings.numpy(),
+        train_labels=work.train.labels.numpy(),
+        test=embeddings.numpy(),
+        test_labels=test.labels.numpy(),
+        classes=np.array(test.classes),
+    )
+    write_predictions(work.folder.predictions, test, ours)
+    recall_at_1, map_at_r = retrieval(embeddings, test.labels)
+    return Results(
+        data={key: value for key, value in work.data.items() if key != "load_seconds"},
+        methods={
+            name: method_figures(shares, test.labels, test.classes, fitted[name].seconds)
+            for name, shares in probabilities.items()
+        },
+        retrieval={"recall@1": recall_at_1, "map@r": map_at_r},
+        calibration_error=expected_calibration_error(ours, test.labels),
+        verdict=verdict_of_one({name: correctness(shares, test.labels) for name, shares in probabilities.items()}),
+        timing={
+            "load_seconds": work.data["load_seconds"],
+            "encoder_seconds": round(learned.encoder_seconds, 3),
+            "head_seconds": round(learned.head_seconds, 3),
+            "embed_test_seconds": round(embed_seconds, 3),
+            "projection_seconds": round(projection_seconds, 3),
+        },
+        peak_memory_bytes=peak_memory_bytes(),
+    )
+
+
+def timed(work: Callable[[], T]) -> tuple[T, float]:
+    """What `work` gives, and the seconds it took."""
+    started = time.perf_counter()
+    return work(), time.perf_counter() - started

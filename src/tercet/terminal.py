@@ -1,0 +1,89 @@
+"""What a person at the terminal sees: progress with time left on stderr, tables on stdout."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from tercet.evaluation.verdict import LABELS
+from tercet.preparation import OnProgress
+
+SECONDS_BETWEEN_LINES = 15.0  # where stderr is no terminal
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[OnProgress]:
+    """A callback that shows how far each station is: bars on a terminal, a line now and then in a log file."""
+    if quiet:
+        yield lambda *_: None
+    elif not sys.stderr.isatty():
+        yield LinesOfProgress()
+    else:
+        columns = TextColumn("{task.description:>22}"), BarColumn(), MofNCompleteColumn()
+        times = TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()
+        with Progress(*columns, *times, console=Console(stderr=True)) as bars:
+            tasks: dict[str, TaskID] = {}
+
+            def show(station: str, done: int, total: int) -> None:
+                if station not in tasks:
+                    tasks[station] = bars.add_task(station)
+                bars.update(tasks[station], completed=done, total=total or None)
+
+            yield show
+
+
+class LinesOfProgress:
+    """Progress as lines of text: at the start of a station, at its end and every 15 seconds."""
+
+    def __init__(self) -> None:
+        self.station = ""
+        self.started = self.printed = 0.0
+
+    def __call__(self, station: str, done: int, total: int) -> None:
+        """Print a line if one is due."""
+        now = time.monotonic()
+        if station != self.station:
+            self.station, self.started, self.printed = station, now, 0.0
+        if done < total and now - self.printed < SECONDS_BETWEEN_LINES:
+            return
+        self.printed, elapsed = now, now - self.started
+        left = f", {elapsed / done * (total - done):.0f} s left" if 0 < done < total else ""
+        print(f"{station}: {done:,} of {total:,}, {elapsed:.0f} s{left}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def print_results(methods: Mapping[str, Mapping[str, Any]], title: str) -> None:
+    """The table of results on stdout; accuracies in percent."""
+    several = any("seeds" in figures for figures in methods.values())
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("method", no_wrap=True)
+    for heading in ("test accuracy", "mean ± sd" if several else "95 % interval", "macro F1", "fit seconds"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, figures in methods.items():
+        low, high = figures["ci95"]
+        spread = f"{100 * low:.1f} to {100 * high:.1f} %"
+        if several:
+            seeds = figures["seeds"]
+            spread = f"{100 * seeds['mean']:.2f} ± {100 * seeds['sd']:.2f} %, n = {seeds['n']}"
+        seconds = f"{figures['fit_seconds']:.1f}" if figures["fit_seconds"] >= 0.05 else ""
+        accuracy = f"{100 * figures['test_accuracy']:.2f} %"
+        table.add_row(LABELS[name], accuracy, spread, f"{figures['macro_f1']:.3f}", seconds)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 100  # a file has no width
+    console.print(table)

@@ -1,0 +1,1 @@
+"""Learning: triplets, losses, the loop, the head on frozen embeddings."""

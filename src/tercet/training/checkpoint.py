@@ -1,0 +1,130 @@
+"""The state of one training, kept in a folder so that a run can stop anywhere and go on as if it had not.
+
+Two generations of one safetensors file each, written under a temporary name and renamed. The file carries a key, the
+configuration and data it belongs to, and a state of another key is not taken up.
+Knows nothing of what is trained.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from tercet.files import write_atomically
+
+logger = logging.getLogger(__name__)
+
+History = list[dict[str, Any]]  # one record an epoch, as in history.jsonl
+
+
+@dataclass
+class TrainingState:
+    """All that the next step depends on, and the records so far."""
+
+    network: nn.Module
+    average: nn.Module
+    optimizers: list[torch.optim.Optimizer]
+    step: int = 0
+    seconds: float = 0.0  # spent in steps, all attempts together
+    images: int = 0
+    losses: list[float] = field(default_factory=list)  # of this epoch
+    history: History = field(default_factory=list)
+
+    def count(self, loss: float, images: int, seconds: float) -> None:
+        """Book one step."""
+        self.losses.append(loss)
+        self.images += images
+        self.seconds += seconds
+
+    def close_epoch(self, epoch: int, description: dict[str, float]) -> None:
+        """Add the record of an epoch to the history."""
+        self.history.append(
+            {
+                "epoch": epoch,
+                "step": self.step,
+                "seconds": round(self.seconds, 3),
+                "images": self.images,
+                "loss": sum(self.losses) / len(self.losses),
+                "learning_rate": self.optimizers[0].param_groups[0]["lr"],
+                **description,
+            }
+        )
+        self.losses = []
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor of the state by name: the tensors themselves, not copies."""
+        named = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        named |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
+        for number, optimizer in enumerate(self.optimizers):
+            for index, values in optimizer.state_dict()["state"].items():
+                named |= {f"optimizer{number}.{index}.{name}": tensor for name, tensor in values.items()}
+        return named
+
+    def load_tensors(self, named: dict[str, Tensor]) -> None:
+        """Take up tensors as `tensors` gave them."""
+        for prefix, module in (("network.", self.network), ("average.", self.average)):
+            module.load_state_dict(
+                {name.removeprefix(prefix): tensor for name, tensor in named.items() if name.startswith(prefix)}
+            )
+        for number, optimizer in enumerate(self.optimizers):
+            state: dict[int, dict[str, Tensor]] = {}
+            for name, tensor in named.items():
+                if name.startswith(f"optimizer{number}."):
+                    _, index, key = name.split(".")
+                    state.setdefault(int(index), {})[key] = tensor
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+class Checkpoint:
+    """Where a training keeps its state; a folder of None keeps nothing."""
+
+    def __init__(self, folder: Path | None, key: str) -> None:
+        self.folder = folder
+        self.key = key
+
+    def save(self, state: TrainingState) -> None:
+        """Write the state; the one before it stays as the second generation."""
+        if self.folder is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        newest, previous = self._generations()
+        progress = {"step": state.step, "seconds": state.seconds, "images": state.images, "losses": state.losses}
+        metadata = {"key": self.key, "progress": json.dumps(progress), "history": json.dumps(state.history)}
+        content = save({name: tensor.contiguous() for name, tensor in state.tensors().items()}, metadata)
+        if newest.exists():
+            newest.replace(previous)
+        write_atomically(newest, content)
+
+    def restore(self, state: TrainingState) -> None:
+        """Bring `state` to the newest good checkpoint of this key; without one leave it as it is."""
+        for path in self._generations() if self.folder else ():
+            if not path.exists():
+                continue
+            try:
+                with safe_open(path, framework="pt") as file:
+                    metadata = file.metadata()
+                    if metadata["key"] != self.key:
+                        return
+                    tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            except (SafetensorError, OSError, KeyError, TypeError) as error:
+                logger.warning("checkpoint %s is damaged (%s); trying the one before it", path, error)
+                continue
+            state.load_tensors(tensors)
+            progress = json.loads(metadata["progress"])
+            state.step, state.seconds, state.images = progress["step"], progress["seconds"], progress["images"]
+            state.losses = progress["losses"]
+            state.history = json.loads(metadata["history"])
+            logger.info("resumed at step %d", state.step)
+            return
+
+    def _generations(self) -> tuple[Path, Path]:
+        assert self.folder is not None
+        return self.folder / "newest.safetensors", self.folder / "previous.safetensors"

@@ -1,0 +1,106 @@
+"""Training of the encoder: the configured loss, the loop, and what is recorded of each epoch."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from tercet.config import Config
+from tercet.data.imageset import ImageSet
+from tercet.geometry.neighbors import knn_probabilities, nearest
+from tercet.model.embed import embed
+from tercet.model.encoder import Encoder, new_encoder
+from tercet.training.checkpoint import Checkpoint, History
+from tercet.training.guard import Guard
+from tercet.training.loop import OnStep, train_network
+from tercet.training.losses import LOSSES, Loss, active_share
+from tercet.training.randomness import derived_generator
+
+GALLERY_IMAGES = (
+    5_000  # training images that the validation images of each epoch are compared with: seconds, not minutes
+)
+NEIGHBORS = 10
+
+
+def fresh_encoder(config: Config, train: ImageSet, *, normalize: bool) -> Encoder:
+    """The untrained encoder of this configuration, on its device. Preprocessing comes from the training part."""
+    encoder = new_encoder(
+        config.encoder,
+        train.images,
+        train.channel_statistics(),
+        dimensions=config.dimensions,
+        widths=config.widths,
+        normalize=normalize,
+        generator=derived_generator(config.seed, "weights"),
+    )
+    return encoder.to(config.device)
+
+
+def train_encoder(
+    config: Config,
+    train: ImageSet,
+    validation: ImageSet,
+    *,
+    loss: Loss | None = None,
+    checkpoint: Checkpoint | None = None,
+    on_step: OnStep = lambda *_: None,
+) -> tuple[Encoder, History]:
+    """Train a fresh encoder by the configured loss, or by `loss(embeddings, labels)` if given; `config` is resolved.
+
+    The history holds, for each epoch, the mean loss, the share of active triplets in its last batch and the accuracy of
+    the nearest neighbours on the validation part.
+    """
+    encoder = fresh_encoder(config, train, normalize=config.normalize)
+    generator = torch.Generator()
+    chosen = torch.randperm(len(train), generator=derived_generator(config.seed, "gallery"))[:GALLERY_IMAGES]
+    gallery = train.select(chosen)
+
+    def describe(average: nn.Module, outputs: Tensor, labels: Tensor) -> dict[str, float]:
+        return {
+            "active_share": active_share(outputs, labels, margin=float(config.margin or 0)),
+            "validation_accuracy": knn_accuracy(average, gallery, validation, config.precision),
+        }
+
+    average, history = train_network(
+        encoder,
+        loss or configured_loss(config, generator),
+        train,
+        config,
+        generator=generator,
+        checkpoint=checkpoint or Checkpoint(None, ""),
+        guard=Guard(None if loss else idle_loss(config), spreads=True),
+        describe=describe,
+        on_step=on_step,
+    )
+    assert isinstance(average, Encoder)
+    return average.eval(), history
+
+
+def configured_loss(config: Config, generator: torch.Generator) -> Loss:
+    """The loss that the configuration names, with its settings bound."""
+    if config.loss == "supcon":
+        return partial(LOSSES["supcon"], temperature=config.temperature)
+    return partial(LOSSES[config.loss], margin=config.margin, mining=config.mining, generator=generator)
+
+
+def idle_loss(config: Config) -> float | None:
+    """The loss of an encoder that tells nothing apart, where a healthy one moves away from it at once.
+
+    The mean over *active* triplets of all or of random ones lies near the margin in healthy training as well, since
+    solved triplets drop out of it; so it says nothing.
+    """
+    if config.loss == "supcon":
+        return math.log(config.batch_size - 1)
+    return config.margin if config.mining in ("hard", "semi-hard") else None
+
+
+def knn_accuracy(network: nn.Module, gallery: ImageSet, queries: ImageSet, precision: str) -> float:
+    """Share of queries whose nearest neighbours in the gallery vote for the right class."""
+    gallery_embeddings = embed(network, gallery.images, precision=precision)
+    query_embeddings = embed(network, queries.images, precision=precision)
+    distances, indices = nearest(query_embeddings, gallery_embeddings, NEIGHBORS)
+    votes = knn_probabilities(distances, gallery.labels[indices], len(gallery.classes))
+    return float((votes.argmax(1) == queries.labels).float().mean())

@@ -1,0 +1,88 @@
+"""Fits the small network that reads classes off frozen embeddings, and its linear sibling.
+
+Knows embeddings and labels only. Weight decay is chosen on the validation part; the test set never comes here.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from tercet.model.head import Head
+from tercet.training.checkpoint import History
+from tercet.training.randomness import derived_generator
+
+HIDDEN = 120  # the original's network: 128-120-C
+BATCH = 500
+EPOCHS = 10  # 20 gave the same validation accuracy within 0.1 points (docs/log.md, 2026-11-23)
+FEWEST_STEPS = 500  # for small data sets: a guess
+PEAK_RATE = 3e-3
+WEIGHT_DECAYS = (0.01, 1.0)  # decoupled; the larger one helps where the encoder fits its training images closely
+
+
+def fit_head(
+    train: tuple[Float[Tensor, "N D"], Int64[Tensor, " N"]],
+    validation: tuple[Float[Tensor, "V D"], Int64[Tensor, " V"]],
+    *,
+    class_count: int,
+    hidden: int | None,
+    seed: int,
+) -> tuple[Head, History]:
+    """The head of the weight decay that does best on `validation` (ties: the smaller), and its history."""
+    candidates = [
+        _fit(train, validation, class_count=class_count, hidden=hidden, seed=seed, weight_decay=weight_decay)
+        for weight_decay in WEIGHT_DECAYS
+    ]
+    return max(candidates, key=lambda candidate: candidate[1][-1]["validation_accuracy"])
+
+
+def _fit(
+    train: tuple[Tensor, Tensor],
+    validation: tuple[Tensor, Tensor],
+    *,
+    class_count: int,
+    hidden: int | None,
+    seed: int,
+    weight_decay: float,
+) -> tuple[Head, History]:
+    embeddings, labels = train
+    generator = derived_generator(seed, "head")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+        head = Head(embeddings.shape[1], class_count, hidden)
+    head.mean.copy_(embeddings.mean(0))
+    head.std.copy_(embeddings.std(0, correction=0).clamp_min(1e-6))
+    steps_per_epoch = math.ceil(len(labels) / BATCH)
+    epochs = max(EPOCHS, math.ceil(FEWEST_STEPS / steps_per_epoch))
+    optimizer = torch.optim.AdamW(head.parameters(), lr=PEAK_RATE, weight_decay=weight_decay)
+    decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=epochs * steps_per_epoch)
+    history: History = []
+    for epoch in range(1, epochs + 1):
+        losses = []
+        for indices in torch.randperm(len(labels), generator=generator).split(BATCH):
+            loss = nn.functional.cross_entropy(head(embeddings[indices]), labels[indices])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            decay.step()
+            losses.append(float(loss.detach()))
+        history.append(
+            {
+                "epoch": epoch,
+                "step": epoch * steps_per_epoch,
+                "loss": sum(losses) / len(losses),
+                "weight_decay": weight_decay,
+                "train_accuracy": _accuracy(head, train),
+                "validation_accuracy": _accuracy(head, validation),
+            }
+        )
+    return head, history
+
+
+@torch.no_grad()
+def _accuracy(head: Head, data: tuple[Tensor, Tensor]) -> float:
+    embeddings, labels = data
+    return float((head(embeddings).argmax(1) == labels).float().mean())

@@ -1,0 +1,140 @@
+"""The one training loop: for the encoder by a loss on embeddings, and for the classifier it is compared with.
+
+One forward pass an image: the loss finds its triplets inside the batch. The order of images, their augmentation and any
+random mining derive from (seed, epoch, step), so a run that resumes from a checkpoint repeats the uninterrupted one.
+Knows nothing of what the network is made of, nor of the test set.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor, nn
+
+from tercet.config import Config
+from tercet.data.augment import cutout, flip, random_crop
+from tercet.data.batches import batch_shape, epoch_batches
+from tercet.data.imageset import ImageSet
+from tercet.model.precision import autocast
+from tercet.training.checkpoint import Checkpoint, History, TrainingState
+from tercet.training.guard import Guard
+from tercet.training.losses import Loss
+from tercet.training.optimizers import build_optimizers
+from tercet.training.randomness import derived_generator, derived_seed
+
+logger = logging.getLogger(__name__)
+
+Describe = Callable[[nn.Module, Tensor, Tensor], dict[str, float]]  # (average, last outputs, their labels) -> record
+OnStep = Callable[[int, int], None]  # (steps done, steps in all)
+CHECKPOINT_SECONDS = 20.0
+
+
+def train_network(
+    network: nn.Module,
+    loss: Loss,
+    train: ImageSet,
+    config: Config,
+    *,
+    generator: torch.Generator,
+    checkpoint: Checkpoint,
+    guard: Guard,
+    describe: Describe,
+    on_step: OnStep = lambda *_: None,
+) -> tuple[nn.Module, History]:
+    """Train `network` by `loss(network(images), labels)`; return the running average of its weights and the history.
+
+    `config` is resolved. `generator` is reseeded at every step; a loss that draws random numbers holds the same object.
+    `describe` adds to the record of each epoch.
+    Raises TrainingError where training diverges or collapses; checkpoints written before stay good.
+    """
+    device = next(network.parameters()).device
+    plan = [(epoch, indices) for epoch in range(config.epochs) for indices in plan_epoch(train, config, epoch)]
+    optimizers = build_optimizers(network, config)
+    state = TrainingState(network, copy.deepcopy(network), optimizers)
+    checkpoint.restore(state)
+    saved = time.monotonic()
+    while state.step < len(plan):
+        started = time.perf_counter()
+        epoch, indices = plan[state.step]
+        generator.manual_seed(derived_seed(config.seed, "step", state.step))
+        images = augment(train.images[indices], indices, epoch, config, generator).to(device)
+        labels = train.labels[indices].to(device)
+        set_rates(optimizers, rate_scale(state.step / len(plan), config.warmup_share))
+        with autocast(config.precision, device):
+            outputs = network(images)
+        value = loss(outputs.float(), labels)
+        guard.check(float(value.detach()), outputs.detach())
+        value.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        state.step += 1
+        update_average(state.average, network, min(config.averaging, state.step / (state.step + 10)))
+        state.count(float(value.detach()), len(images), time.perf_counter() - started)
+        on_step(state.step, len(plan))
+        if state.step == len(plan) or plan[state.step][0] != epoch:
+            state.close_epoch(epoch + 1, describe(state.average, outputs.detach().float(), labels))
+            logger.info("epoch %d of %d: %s", epoch + 1, config.epochs, state.history[-1])
+        if state.step == len(plan) or time.monotonic() - saved > CHECKPOINT_SECONDS:
+            checkpoint.save(state)
+            saved = time.monotonic()
+    return state.average, state.history
+
+
+def plan_epoch(train: ImageSet, config: Config, epoch: int) -> Int64[Tensor, "S B"]:
+    """The indices of each batch of one epoch; says in the log which classes must repeat images."""
+    counts = [count for count in train.class_counts() if count]
+    classes_per_batch, images_per_class = batch_shape(counts, config.batch_size)
+    short = sum(count < images_per_class for count in counts)
+    if epoch == 0 and short:
+        logger.info("%d classes have fewer than %d images and repeat some in a batch", short, images_per_class)
+    return epoch_batches(
+        train.labels, classes_per_batch, images_per_class, derived_generator(config.seed, "batches", epoch)
+    )
+
+
+def augment(
+    images: UInt8[Tensor, "B 3 H W"],
+    indices: Int64[Tensor, " B"],
+    epoch: int,
+    config: Config,
+    generator: torch.Generator,
+) -> UInt8[Tensor, "B 3 H W"]:
+    """Shift, mirror and blank out parts of a batch.
+
+    Mirroring alternates: half of the images, drawn by the seed, are mirrored in even epochs and the others in odd ones,
+    so each pair of epochs shows both sides of every image once. Reference: Jordan 2024, section 3.4.
+    """
+    if config.flip:
+        # A multiplicative hash of (seed, index): its top bit is the image's side in epoch 0.
+        sides = (indices * 2_654_435_761 + derived_seed(config.seed, "flip") % 2**31) // 2**31 % 2
+        images = flip(images, (sides + epoch) % 2 == 1)
+    images = random_crop(images, config.crop_padding, generator)
+    return cutout(images, config.cutout, generator)
+
+
+def rate_scale(progress: float, warmup_share: float) -> float:
+    """The rate's share of its peak: linearly up over the warm-up, then linearly down to zero."""
+    return min((progress + 1e-3) / (warmup_share + 1e-3), (1 - progress) / (1 - warmup_share))
+
+
+def set_rates(optimizers: list[torch.optim.Optimizer], scale: float) -> None:
+    """Set every learning rate to `scale` times its peak."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * scale
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """Move the running average of weights and statistics by 1 - decay towards the network's."""
+    for kept, current in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        if kept.is_floating_point():
+            kept.lerp_(current, 1 - decay)
+        else:
+            kept.copy_(current)

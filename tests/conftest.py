@@ -1,0 +1,101 @@
+"""What every test rests on: shape annotations are checked, one thread, no cache outside a temporary folder."""
+
+import pytest
+import torch
+from jaxtyping import install_import_hook
+
+install_import_hook("tercet", "beartype.beartype")  # before anything imports tercet
+torch.set_num_threads(1)  # tensors here are too small to share out, and sums keep one order
+
+LABEL_PATTERNS = {
+    "balanced": [0, 1, 2, 0, 1, 2, 0, 1, 2],
+    "unbalanced": [3, 0, 0, 1, 0, 0, 1, 0, 0, 0],
+    "singletons": [5, 1, 2, 1, 4, 2],
+    "one class": [7, 7, 7, 7],
+    "all distinct": [4, 0, 3, 1, 2],
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TERCET_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(params=LABEL_PATTERNS)
+def labels(request):
+    return torch.tensor(LABEL_PATTERNS[request.param])
+
+
+@pytest.fixture(params=["random", "other random", "grid", "duplicates"])
+def batch(request, labels):
+    """Points in float64 and their labels; on the grid distances tie and hinges are exactly 0."""
+    generator = torch.Generator().manual_seed(len(request.param))
+    points = torch.randn(len(labels), 3, generator=generator, dtype=torch.float64)
+    if request.param == "grid":
+        points = (2 * points).round()
+    if request.param == "duplicates":
+        points = points[torch.arange(len(labels)) // 2]
+    return points, labels
+
+
+@pytest.fixture(scope="session")
+def every_triplet():
+    """The naive loop: all (anchor, positive, negative) of a batch."""
+
+    def of(labels):
+        places = range(len(labels))
+        return [
+            (anchor, positive, negative)
+            for anchor in places
+            for positive in places
+            for negative in places
+            if anchor != positive and labels[anchor] == labels[positive] != labels[negative]
+        ]
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def make_set():
+    """A function that draws `count` images of stripes: upright ones are of class "bar", level ones of class "row"."""
+    from tercet.data.imageset import ImageSet
+
+    def make(count, side=12, seed=0):
+        generator = torch.Generator().manual_seed(seed)
+        labels = torch.arange(count) % 2
+        phases = torch.randint(4, (count, 1), generator=generator)
+        waves = ((torch.arange(side) + phases) % 4 < 2).float()  # [N, side]
+        stripes = torch.where((labels == 0)[:, None, None], waves[:, None, :], waves[:, :, None])  # [N, side, side]
+        noise = torch.randn(count, 3, side, side, generator=generator)
+        images = (128 + 40 * (stripes[:, None] - 0.5) + 40 * noise).clamp(0, 255).to(torch.uint8)
+        return ImageSet(images, labels, ("bar", "row"))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_set(make_set):
+    return make_set(48)
+
+
+@pytest.fixture(scope="session")
+def tiny_config():
+    """Two epochs of three steps on `tiny_set`, with everything filled in."""
+    from tercet.config import Config
+
+    return Config(
+        widths=(4, 8),
+        dimensions=8,
+        size=12,
+        margin=0.5,
+        epochs=2,
+        batch_size=16,
+        optimizer="muon",
+        learning_rate=0.1,
+        flip=True,
+        crop_padding=1,
+        precision="fp32",
+        device="cpu",
+    )

@@ -1,0 +1,170 @@
+"""Commands as people type them: what they print, where, and with which exit status."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures import write_folder
+
+from tercet import config
+from tercet.cli import main
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("pictures"), 20)
+
+
+@pytest.fixture(autouse=True)
+def small_preset(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = config.Config(epochs=1, fewest_steps=12, batch_size=24, widths=(8, 8, 8), dimensions=8, precision="fp32")
+    monkeypatch.setitem(config.PRESETS, "quick", small)
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "model"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(config.PRESETS, "quick", config.Config(epochs=2, fewest_steps=16, widths=(8, 8, 8)))
+        assert main(["-q", "train", str(folder), "--out", str(out)]) == 0
+    return out
+
+
+def test_run_prints_table_verdict_and_paths(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", str(folder), "--out", str(tmp_path / "run")]) == 0
+    printed = capsys.readouterr()
+    assert "logistic regression on pixels" in printed.out
+    assert "McNemar" in printed.out
+    assert printed.out.splitlines()[-2:] == [
+        f"report:  {tmp_path}/run/report.html",
+        f"results: {tmp_path}/run/results.json",
+    ]
+    assert "encoder: 12 of 12" in printed.err
+    assert main(["-q", "run", str(folder), "--out", str(tmp_path / "run")]) == 0  # already finished
+    assert capsys.readouterr().out == printed.out
+
+
+def test_predict_prints_a_line_an_image_and_does_the_rest(
+    folder: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = tmp_path / "letter.jpg"
+    bad.write_text("Dear all")
+    good = str(folder / "checks/000.png")
+    assert main(["predict", good, str(bad), good, "--model", str(model), "--json", "-k", "2"]) == 1
+    printed = capsys.readouterr()
+    lines = [json.loads(line) for line in printed.out.splitlines()]
+    assert [line["path"] for line in lines] == [good, good]
+    assert lines[0].keys() == {"path", "predicted", "probability", "top"}
+    assert lines[0]["top"][0] == [lines[0]["predicted"], lines[0]["probability"]]
+    assert len(lines[0]["top"]) == 2
+    assert printed.err.count("\n") == 1
+    assert "letter.jpg: not a JPEG" in printed.err
+    assert main(["predict", good, "--model", str(model)]) == 0
+    assert capsys.readouterr().out.startswith(f"{good}\t{lines[0]['predicted']} 0.")
+
+
+def test_embed_takes_files_and_folders(
+    folder: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "embeddings.npz"
+    assert main(["embed", str(folder), str(folder / "checks/000.png"), "--model", str(model), "--out", str(out)]) == 0
+    with np.load(out, allow_pickle=False) as saved:
+        assert saved["embeddings"].shape == (61, 128)
+        assert saved["paths"][-1] == str(folder / "checks/000.png")
+        position = list(saved["paths"]).index(str(folder / "checks/000.png"))
+        np.testing.assert_allclose(saved["embeddings"][-1], saved["embeddings"][position], atol=1e-6)
+    assert "61 embeddings" in capsys.readouterr().out
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_evaluate_as_table_and_as_json(folder: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(folder), "--model", str(model), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["data"]["n_test"] == 12
+    assert main(["evaluate", str(folder), "--model", str(model)]) == 0
+    assert f"{100 * found['methods']['triplet_mlp_head']['test_accuracy']:.2f} %" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["run", "nowhere", "--out", "OUT"], 1, "found nothing at 'nowhere'"),
+        (["run", "digits", "--out", "OUT", "--preset", "huge"], 2, "invalid choice: 'huge'"),
+        (["run", "digits", "--out", "OUT", "--margin", "-1"], 2, "--margin is -1.0"),
+        (["run", "digits", "--out", "OUT", "--size", "3"], 2, "--size is 3"),
+        (["run", "digits", "--out", "OUT", "--seeds", "0"], 2, "--seeds is 0"),
+        (["run", "digits", "--out", "/proc/nothing"], 1, "cannot be written"),
+        (["run", "digits", "--out", "OUT", "--device", "mps"], 2, "--device mps is not available"),
+        (["predict", "a.jpg", "--model", "nowhere"], 1, "found no model in nowhere"),
+        (["report", "nowhere"], 1, "nowhere"),
+        (["dance"], 2, "invalid choice: 'dance'"),
+    ],
+)
+def test_wrong_use_is_one_sentence(
+    arguments: list[str], status: int, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(tmp_path / "out") if argument == "OUT" else argument for argument in arguments]
+    try:
+        found = main(["-q", *arguments])
+    except SystemExit as ended:
+        found = ended.code
+    printed = capsys.readouterr()
+    assert found == status
+    assert says in printed.err
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
+    assert not (tmp_path / "out").exists()
+
+
+def test_wrong_data_is_one_sentence_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "only/cat").mkdir(parents=True)
+    for number in range(6):
+        (tmp_path / f"only/cat/{number}.jpg").write_text("this is text")
+    (tmp_path / "broken.tar.xz").write_bytes(b"\xfd7zXZ\x00 and then nothing of use")
+    (tmp_path / "empty").mkdir()
+    one = write_folder(tmp_path / "one", 6)
+    for other in ("stripes", "plain"):
+        for file in (one / other).iterdir():
+            file.unlink()
+        (one / other).rmdir()
+    for source in ("only", "broken.tar.xz", "empty", "one"):
+        assert main(["-q", "run", str(tmp_path / source), "--out", str(tmp_path / "out")]) == 1
+        printed = capsys.readouterr()
+        assert printed.err.startswith("tercet: ")
+        assert printed.err.count("\n") == 1
+        assert not (tmp_path / "out").exists()
+
+
+def test_damaged_model_is_one_sentence(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.json").write_bytes((model / "model/config.json").read_bytes())
+    (tmp_path / "model.safetensors").write_bytes((model / "model/model.safetensors").read_bytes()[:1000])
+    assert main(["predict", "a.jpg", "--model", str(tmp_path)]) == 1
+    assert "is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal_ends_with_its_status_and_leaves_a_resumable_run(
+    number: signal.Signals, status: int, tmp_path: Path
+) -> None:
+    environment = {**os.environ, "TERCET_CACHE": str(tmp_path / "cache"), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "tercet", "train", "digits", "--out", str(tmp_path / "run"), "--precision", "fp32"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    assert process.stderr is not None
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "run/run.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == status
+    assert said.endswith("tercet: interrupted; the same command goes on from its last checkpoint.\n")
+    assert "Traceback" not in said
+    assert not (tmp_path / "run/model").exists()

@@ -1,0 +1,39 @@
+"""The wheel as a person installs it: an empty environment, another folder, no source tree."""
+
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+from pictures import pattern
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.slow
+def test_wheel_works_in_an_empty_environment(tmp_path: Path) -> None:
+    def call(*command: str | Path) -> str:
+        environment = {**os.environ, "TERCET_CACHE": str(tmp_path / "cache")}
+        environment.pop("PYTHONPATH", None)
+        finished = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert finished.returncode == 0, finished.stderr[-2000:]
+        return finished.stdout
+
+    call(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path / "dist", ROOT)
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    venv.create(tmp_path / "env", with_pip=True)
+    python = tmp_path / "env/bin/python"
+    quiet = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    call(python, *quiet, "--constraint", ROOT / "constraints.txt", wheel)
+    tercet = tmp_path / "env/bin/tercet"
+    assert "run" in call(tercet, "--help")
+    assert "model: runs/digits/model" in call(tercet, "-q", "train", "digits", "--out", "runs/digits")
+    import numpy as np
+    from PIL import Image
+
+    Image.fromarray(pattern("plain", np.random.default_rng(0))).save(tmp_path / "image.png")
+    path, first, *_ = call(tercet, "predict", "image.png", "--model", "runs/digits").split("\t")
+    assert path == "image.png"
+    assert first.split()[0] in "0123456789"
