@@ -1,10 +1,11 @@
 """What every test rests on: shape annotations are checked, one thread, no cache outside a temporary folder."""
 
+import jaxtyping
 import pytest
 import torch
-from jaxtyping import install_import_hook
 
-install_import_hook("tercet", "beartype.beartype")  # before anything imports tercet
+# Before anything imports tercet. The tower lets an integer stand where a float is asked for, as mypy does.
+jaxtyping.install_import_hook("tercet", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 torch.set_num_threads(1)  # tensors here are too small to share out, and sums keep one order
 
 LABEL_PATTERNS = {
@@ -21,6 +22,14 @@ def cache_folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TERCET_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture
+def unchecked():
+    """Annotations are not checked: for tests that hand over what the annotations forbid, to see it refused in words."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(params=LABEL_PATTERNS)

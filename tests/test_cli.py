@@ -36,9 +36,7 @@ def model(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_run_prints_table_verdict_and_paths(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_run_prints_table_verdict_and_paths(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", str(folder), "--out", str(tmp_path / "run")]) == 0
     printed = capsys.readouterr()
     assert "logistic regression on pixels" in printed.out

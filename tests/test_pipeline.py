@@ -48,7 +48,15 @@ def without_times(results: Path) -> dict:
 
 def test_run_folder_keeps_its_contract(finished: Path) -> None:
     names = {path.name for path in finished.iterdir()}
-    files = {"run.json", "history.jsonl", "results.json", "predictions.csv", "embeddings.npz", "tsne.npz", "report.html"}
+    files = {
+        "run.json",
+        "history.jsonl",
+        "results.json",
+        "predictions.csv",
+        "embeddings.npz",
+        "tsne.npz",
+        "report.html",
+    }
     assert names == files | {"model", "figures"}
     assert {path.name for path in (finished / "figures").iterdir()} == {
         f"{name}.png" for name in ("tsne", "accuracy", "loss", "confusion")

@@ -30,6 +30,7 @@ def of_labels(labels, classes=("a", "b", "c")):
         ({"paths": ("one.png",)}, "1 paths for 2 images"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_refuses_what_is_no_set_of_labelled_images(change, says):
     good = {
         "images": torch.zeros(2, 3, 4, 4, dtype=torch.uint8),

@@ -29,8 +29,8 @@ def batch_shape(class_counts: list[int], batch_size: int) -> tuple[int, int]:
 
 def epoch_batches(
     labels: Int64[Tensor, " N"], classes_per_batch: int, images_per_class: int, generator: torch.Generator
-) -> Int64[Tensor, "S P*K"]:
-    """The image indices of each of the S batches of one epoch."""
+) -> Int64[Tensor, "S B"]:
+    """The image indices of each of the S batches of one epoch; a batch holds B = P K of them, class after class."""
     members = [torch.nonzero(labels == label).flatten() for label in labels.unique()]
     runs = [list(_runs(indices, images_per_class, generator)) for indices in members]
     batches = []

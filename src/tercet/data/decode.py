@@ -7,8 +7,8 @@ classes or tensors.
 from __future__ import annotations
 
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ MAX_PIXELS = 50_000_000  # about 150 MB as RGB, so that a few threads at once st
 Pixels = NDArray[np.uint8]
 
 
-def read_image(file: Path | BinaryIO, size: int) -> Pixels:
+def read_image(file: Path | BytesIO, size: int) -> Pixels:
     """Read the first frame of an image file as uint8 `[size, size, 3]`: the centre square, resized.
 
     A file that cannot be read is a DataError which gives the reason alone, for the caller knows the file's name.
@@ -48,7 +48,7 @@ def read_image(file: Path | BinaryIO, size: int) -> Pixels:
         raise DataError(f"unreadable ({reason})") from error
 
 
-def read_short_side(file: BinaryIO) -> int | None:
+def read_short_side(file: BytesIO) -> int | None:
     """The shorter side of an image, from its header alone; None where there is no readable header."""
     try:
         with Image.open(file, formats=FORMATS) as image:

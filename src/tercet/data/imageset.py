@@ -7,7 +7,7 @@ indices; people bring `[N, H, W, 3]` or `[N, H, W]` arrays and class names, and 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +51,7 @@ class ImageSet:
             raise DataError(f"found {len(self.paths)} paths for {len(self.images)} images; expected as many or none.")
 
     @classmethod
-    def from_arrays(cls, images: Any, labels: Any, classes: Sequence[str] | None = None) -> ImageSet:
+    def from_arrays(cls, images: Any, labels: Any, classes: Iterable[Any] | None = None) -> ImageSet:
         """Build a set from arrays.
 
         `images` is uint8 `[N, H, W, 3]` or `[N, H, W]`; `labels` holds class names, or indices into `classes`.

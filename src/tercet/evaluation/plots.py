@@ -34,7 +34,6 @@ PALETTE = (
 )
 MARKERS = "o^sDvP"  # the next shape each time the colours are used up
 PHASES = {"encoder": (PALETTE[0], "o"), "cnn": (PALETTE[5], "s"), "head": (PALETTE[2], "^")}
-
 WIDTH = 7.0  # inches: 1,050 pixels, so that 10 points are 14 pixels when shown 700 wide
 DPI = 150
 CENTRED: dict[str, Any] = {"ha": "center", "va": "center"}
@@ -82,7 +81,8 @@ def tsne_figure(
 
     Beyond 20 classes colours repeat with another shape and a legend is added; a name with no free place is left to it.
     """
-    figure = Figure(figsize=(WIDTH, 6.4))
+    width, height = np.ptp(points, axis=0).tolist()
+    figure = Figure(figsize=(WIDTH, WIDTH * min(0.95, max(0.6, height / (width or 1.0)))))
     axes = figure.add_subplot(title=title, xticks=[], yticks=[], aspect="equal", anchor="NW")
     axes.spines[:].set_visible(False)
     order = np.random.default_rng(0).permutation(len(points))  # so that no class covers another for coming later
@@ -102,7 +102,7 @@ def tsne_figure(
     has_legend = len(classes) > len(PALETTE)
     font_size = 12 if len(classes) <= 10 else 10 if not has_legend else 7
     names = [_short(name) for name in classes]
-    letter = float(np.ptp(points, axis=0).max()) / 5.5 * font_size / 72  # in the units of the points, 5.5 inches across
+    letter = max(width, height) / 5.5 * font_size / 72  # in the units of the points, 5.5 inches across
     boxes = np.array([[0.7 * len(name), 1.3] for name in names]) * letter
     for label, place in name_places(points, labels, boxes, must_place=not has_legend).items():
         axes.annotate(
@@ -131,11 +131,9 @@ def _add_class_legend(figure: Figure, names: Sequence[str]) -> None:
 @in_our_look
 def accuracy_figure(history: History) -> Figure:
     """Validation accuracy against training time for the encoder and the CNN; the head's accuracies by epoch."""
-    learners = {
-        "encoder, nearest neighbours": ("encoder", "validation_accuracy"),
-        "CNN, cross-entropy": ("cnn", "validation_accuracy"),
-    }
-    head = {"training": ("head", "train_accuracy"), "validation": ("head", "validation_accuracy")}
+    validation = "validation_accuracy"
+    learners = {"encoder, nearest neighbours": ("encoder", validation), "CNN, cross-entropy": ("cnn", validation)}
+    head = {"training": ("head", "train_accuracy"), "validation": ("head", validation)}
     panels = [
         ("Validation accuracy", "training time, s", learners, "seconds"),
         ("Small network (head)", "epoch", head, "epoch"),
@@ -190,7 +188,7 @@ def confusion_figure(confusion: Int[np.ndarray, "C C"], classes: Sequence[str]) 
     side = max(WIDTH, 0.14 * size)
     figure = Figure(figsize=(side, 0.9 * side))
     axes = figure.add_subplot(
-        title="Share of each true class, %", xlabel="predicted class", ylabel="true class (test images)"
+        title="Share of each true class, %", xlabel="predicted class", ylabel="true class (images)"
     )
     # The square root keeps a confusion of one in a hundred visible beside a diagonal of ninety.
     image = axes.imshow(percentages, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=100))
@@ -223,7 +221,7 @@ def confusion_figure(confusion: Int[np.ndarray, "C C"], classes: Sequence[str]) 
 
 def _curve(history: History, phase: str, quantity: str, horizontal: str) -> list[tuple[float, float]]:
     lines = [line for line in history if line["phase"] == phase and line.get(quantity) is not None]
-    return [(line[horizontal], line[quantity]) for line in lines]
+    return [(float(line[horizontal]), float(line[quantity])) for line in lines]
 
 
 def _draw(axes: Axes, curve: list[tuple[float, float]], phase: str, label: str = "", dashed: bool = False) -> None:
@@ -242,7 +240,7 @@ def _draw(axes: Axes, curve: list[tuple[float, float]], phase: str, label: str =
     )
 
 
-def _percent(share: float, _position: float = 0) -> str:
+def _percent(share: float, _position: object = None) -> str:
     return f"{100 * share:.4g} %"
 
 

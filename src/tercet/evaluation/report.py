@@ -139,7 +139,7 @@ def _confusions(path: Path) -> dict[str, dict[str, int]]:
     """For each class the number of its images given to each other class; empty without predictions."""
     confusions: dict[str, dict[str, int]] = {}
     if path.is_file():
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8", errors="replace") as file:
             for row in csv.DictReader(file):
                 if row["label"] != row["predicted"]:
                     others = confusions.setdefault(row["label"], {})

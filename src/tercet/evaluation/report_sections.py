@@ -86,15 +86,11 @@ def results_section(results: Mapping[str, Any]) -> str:
     caption = (
         f"On the test images, in %; means over {seeds} seeds, ± the standard deviation between them."
         if seeds
-        else "On the test images, in %; below each accuracy its 95 % interval, which counts the chance in the choice of test "
-        "images, not that of another seed."
+        else "On the test images, in %, with the 95 % interval that the choice of these images leaves, not the seed."
     )
-    heads = ("Test accuracy", "Balanced accuracy", "Macro F1", "Seconds to fit")
-    return _section(
-        "Results",
-        _table(caption, ("Method", *heads), rows)
-        + "".join(f"<p><small>{escape(note)}</small></p>" for note in _data_notes(results.get("data", {}))),
-    )
+    heads = ("Method", "Test accuracy", "Balanced accuracy", "Macro F1", "Seconds to fit")
+    notes = "".join(f"<p><small>{escape(note)}</small></p>" for note in _data_notes(results.get("data", {})))
+    return _section("Results", _table(caption, heads, rows) + notes)
 
 
 def seeds_section(folders: Sequence[str]) -> str:
@@ -194,10 +190,8 @@ def _warnings(results: Mapping[str, Any]) -> list[str]:
                 f"{title} is right less often ({_percent(figures['test_accuracy'])}) than always answering the most "
                 f"frequent class ({_percent(floor)})."
             )
-    classes: Mapping[str, Any] = next(
-        (figures["per_class"] for figures in methods.values() if "per_class" in figures), {}
-    )
-    few = [name for name, figures in classes.items() if figures["n"] < FEW_TEST_IMAGES]
+    parts = [figures.get("per_class", {}) for figures in methods.values()]
+    few = [name for name, figures in (parts or [{}])[0].items() if figures["n"] < FEW_TEST_IMAGES]
     if few:
         more = f" and {len(few) - 5} more" if len(few) > 5 else ""
         warnings.append(
@@ -221,7 +215,7 @@ def _section(heading: str, content: str, identifier: str = "") -> str:
 def _table(caption: str, heads: Sequence[str], rows: Sequence[str]) -> str:
     cells = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
     return (
-        f'<div class="wide"><table><caption>{escape(caption)}</caption>'
+        f'<div class="wide" tabindex="0"><table><caption>{escape(caption)}</caption>'
         f"<thead><tr>{cells}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 

@@ -29,7 +29,7 @@ class Results:
 
     data: dict[str, Any]
     methods: dict[str, dict[str, Any]]
-    retrieval: dict[str, float]
+    retrieval: dict[str, float | None]
     calibration_error: float
     verdict: str
     timing: dict[str, float] = field(default_factory=dict)  # seconds

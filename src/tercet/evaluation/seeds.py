@@ -40,7 +40,7 @@ def combine_seeds(results: Sequence[Results]) -> Results:
     return replace(
         first,
         methods=methods,
-        retrieval={key: fmean(result.retrieval[key] for result in results) for key in first.retrieval},
+        retrieval={key: _mean([result.retrieval[key] for result in results]) for key in first.retrieval},
         calibration_error=fmean(result.calibration_error for result in results),
         verdict=verdict_of_seeds({name: figures["seeds"]["values"] for name, figures in methods.items()}),
         timing={key: fmean(result.timing[key] for result in results) for key in first.timing},

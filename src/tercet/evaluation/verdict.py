@@ -66,7 +66,8 @@ def verdict_of_seeds(accuracies: dict[str, Sequence[float]]) -> str:
         if not name.startswith("triplet_"):
             differences = [100 * (a - b) for a, b in zip(ours, theirs, strict=True)]
             middle = fmean(differences)
-            half = stats.t.ppf(1 - SIGNIFICANCE / 2, len(ours) - 1) * stdev(differences) / math.sqrt(len(ours))
+            quantile = float(stats.t.ppf(1 - SIGNIFICANCE / 2, len(ours) - 1))
+            half = quantile * stdev(differences) / math.sqrt(len(ours))
             interval = f"95 % interval {middle - half:+.1f} to {middle + half:+.1f}"
             parts.append(_comparison(name, middle, abs(middle) > half, interval))
     subject = NAMES["triplet_mlp_head"].capitalize()

@@ -102,7 +102,7 @@ def load_bundle(folder: str | Path) -> Bundle:
         tensors = load((folder / "model.safetensors").read_bytes())
         for prefix, module in (("encoder.", encoder), ("head.", head)):
             module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"the model in {folder} is damaged ({type(error).__name__}); restore the folder or train it again."
         ) from error

@@ -1,0 +1,36 @@
+"""Result files: one JSON object a line, appended as each measurement ends, so that work can stop and go on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent / "results"
+PACKAGES = ("tercet", "torch", "numpy", "scikit-learn", "openTSNE", "pillow")
+
+
+def read(name: str) -> list[dict[str, Any]]:
+    """All records of one benchmark, oldest first."""
+    path = FOLDER / f"{name}.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def has(name: str, **key: Any) -> bool:
+    """Whether a record with these values is there already."""
+    return any(all(record.get(field) == value for field, value in key.items()) for record in read(name))
+
+
+def append(name: str, record: dict[str, Any]) -> None:
+    """Add one record, with the versions it was measured with."""
+    FOLDER.mkdir(exist_ok=True)
+    versions = {package: version(package) for package in PACKAGES}
+    with (FOLDER / f"{name}.jsonl").open("a") as file:
+        file.write(json.dumps({**record, "versions": versions}) + "\n")
+
+
+def select(records: Iterable[dict[str, Any]], **key: Any) -> list[dict[str, Any]]:
+    """The records with these values."""
+    return [record for record in records if all(record.get(field) == value for field, value in key.items())]

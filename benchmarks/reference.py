@@ -1,0 +1,147 @@
+"""The reference runs: the whole job as a user runs it, and what each method reaches on the test set.
+
+    python -m benchmarks.reference digits                 five seeds, about five minutes
+    python -m benchmarks.reference quick                  needs $TERCET_CIFAR10; about ten minutes
+    python -m benchmarks.reference standard               the same, about half an hour
+    python -m benchmarks.reference original               the original recipe for at least the seconds of `quick`
+    python -m benchmarks.reference --table                the table that the README shows
+
+Run folders are kept in runs/reference/; results/reference.jsonl has one line a job and seed, and what is there already
+is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import tercet
+from benchmarks import records
+from tercet.config import PRESETS, Config
+from tercet.evaluation.verdict import LABELS
+from tercet.terminal import progress
+
+# The original project's encoder, triplets, raw embeddings, margin (1) and optimizer (Adam, 1e-3), as the flags
+# `--encoder classic --mining random --no-normalize` give them; schedule, augmentation and averaging are ours.
+ORIGINAL = Config(encoder="classic", mining="random", normalize=False)
+JOBS: dict[str, tuple[str, Config, int]] = {  # data, configuration, number of seeds
+    "digits": ("digits", PRESETS["quick"], 5),
+    "quick": ("cifar10", PRESETS["quick"], 1),
+    "standard": ("cifar10", PRESETS["standard"], 1),
+    "original": ("cifar10", ORIGINAL, 1),
+}
+RUNS = Path("runs/reference")
+ROWS = (
+    "triplet_mlp_head",
+    "triplet_linear_head",
+    "triplet_knn",
+    "cnn_cross_entropy",
+    "logistic_regression",
+    "majority",
+)
+
+
+def measure(job: str, seed: int) -> None:
+    """Run one job with one seed and append its record."""
+    data, config, _ = JOBS[job]
+    if job == "original":
+        config = replace(config, epochs=epochs_of_equal_seconds(config))
+    out = RUNS / f"{job}-{seed}"
+    started = time.perf_counter()
+    with progress(quiet=False) as on_progress:
+        results = tercet.run(data, out=out, config=replace(config, seed=seed), on_progress=on_progress)
+    run = json.loads((out / "run.json").read_text())
+    records.append(
+        "reference",
+        {
+            "job": job,
+            "seed": seed,
+            "data": results.data["note"] or results.data["name"],
+            "n_test": results.data["n_test"],
+            "epochs": run["config"]["epochs"],
+            "precision": run["precision"],
+            "wall_seconds": round(time.perf_counter() - started, 1),
+            "peak_memory_bytes": results.peak_memory_bytes,
+            "methods": {
+                name: {key: figures[key] for key in ("test_accuracy", "ci95", "macro_f1", "fit_seconds")}
+                for name, figures in results.methods.items()
+            },
+            "retrieval": results.retrieval,
+            "calibration_error": results.calibration_error,
+            "verdict": results.verdict,
+            "machine": run["machine"],
+            "commit": run["commit"],
+            "command": f"python -m benchmarks.reference {job}",
+        },
+    )
+
+
+def epochs_of_equal_seconds(config: Config) -> int:
+    """Whole epochs that take the original recipe at least the encoder seconds of `quick`, from one trial epoch."""
+    (quick,) = records.select(records.read("reference"), job="quick", seed=0)
+    trial = RUNS / "original-trial"
+    with progress(quiet=False) as on_progress:
+        tercet.train("cifar10", out=trial, config=replace(config, epochs=1, fewest_steps=1), on_progress=on_progress)
+    first = json.loads((trial / "history.jsonl").read_text().splitlines()[0])
+    return math.ceil(quick["methods"]["triplet_mlp_head"]["fit_seconds"] / first["seconds"])
+
+
+def table() -> str:
+    """Test accuracy in percent of each method by job, as Markdown: mean ± sd over seeds, or one run's 95 % interval."""
+    jobs = {job: records.select(records.read("reference"), job=job) for job in JOBS}
+    jobs = {job: found for job, found in jobs.items() if found}
+    lines = [
+        "| | " + " | ".join(f"{job}: {found[0]['data']}" for job, found in jobs.items()) + " |",
+        "|---|" + "---|" * len(jobs),
+    ]
+    for name in ROWS:
+        cells = [_cell([record["methods"][name] for record in found]) for found in jobs.values()]
+        lines.append(f"| {LABELS[name]} | " + " | ".join(cells) + " |")
+    lines.append(
+        "| encoder + head, training seconds | " + " | ".join(_mean(found, _seconds) for found in jobs.values()) + " |"
+    )
+    minutes = (_mean(found, lambda record: record["wall_seconds"] / 60, ".1f") for found in jobs.values())
+    lines.append("| the whole job, minutes | " + " | ".join(minutes) + " |")
+    memory = (_mean(found, lambda record: record["peak_memory_bytes"] / 2**30, ".1f") for found in jobs.values())
+    lines.append("| peak memory, GiB | " + " | ".join(memory) + " |")
+    return "\n".join(lines)
+
+
+def _cell(figures: list[dict[str, Any]]) -> str:
+    accuracies = [100 * figure["test_accuracy"] for figure in figures]
+    if len(figures) > 1:
+        return f"{fmean(accuracies):.2f} ± {stdev(accuracies):.2f} (n = {len(figures)})"
+    low, high = (100 * bound for bound in figures[0]["ci95"])
+    return f"{accuracies[0]:.1f} ({low:.1f} to {high:.1f})"
+
+
+def _seconds(record: dict[str, Any]) -> float:
+    return float(record["methods"]["triplet_mlp_head"]["fit_seconds"])
+
+
+def _mean(found: list[dict[str, Any]], figure: Any, form: str = ".0f") -> str:
+    return format(fmean(figure(record) for record in found), form)
+
+
+def main() -> None:
+    """Measure what is not there yet, or print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("jobs", nargs="*", choices=[*JOBS, []])
+    parser.add_argument("--table", action="store_true")
+    options = parser.parse_args()
+    for job in options.jobs:
+        for seed in range(JOBS[job][2]):
+            if not records.has("reference", job=job, seed=seed):
+                measure(job, seed)
+    if options.table:
+        print(table())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tercet.errors import DataError, ModelError
+from tercet.model.bundle import Bundle, load_bundle
+from tercet.model.encoder import new_encoder
+from tercet.model.head import Head
+
+
+@pytest.fixture(scope="module")
+def make_bundle(tiny_set):
+    """A function that makes a Bundle of size 16 for the images of 12: they must be brought to the encoder's size."""
+
+    def make(name):
+        shape = {"dimensions": 8, "widths": [4, 8], "normalize": True}
+        images = torch.nn.functional.pad(tiny_set.images, (2, 2, 2, 2))
+        generator = torch.Generator().manual_seed(0)
+        encoder = new_encoder(name, images, tiny_set.channel_statistics(), **shape, generator=generator)
+        encoder.train()(images)  # statistics that a fresh encoder has not
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            head = Head(8, 2, 5)
+        head.mean.fill_(0.1)
+        settings = {"encoder": name, **shape, "size": 16, "hidden": 5}
+        return Bundle(encoder.eval(), head.eval(), tiny_set.classes, settings)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def bundle(make_bundle):
+    return make_bundle("fast")
+
+
+@pytest.fixture
+def saved(bundle, tmp_path):
+    bundle.save(tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def pictures(tiny_set):
+    """Six images as an uint8 array [N, H, W, 3]."""
+    return np.ascontiguousarray(tiny_set.images[:6].permute(0, 2, 3, 1).numpy())
+
+
+def test_predicts_names_from_probabilities(bundle, pictures):
+    probabilities = bundle.predict_proba(pictures)
+    assert probabilities.shape == (6, 2)
+    np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-6)
+    assert bundle.predict(pictures) == [bundle.classes[index] for index in probabilities.argmax(1)]
+    embeddings = bundle.embed(pictures)
+    assert embeddings.shape == (6, 8)
+    assert embeddings.dtype == np.float32
+    np.testing.assert_array_equal(bundle.probabilities(torch.from_numpy(embeddings)).numpy(), probabilities)
+
+
+@pytest.mark.parametrize("name", ["fast", "classic"])
+def test_a_loaded_bundle_predicts_exactly_the_same(make_bundle, name, pictures, tmp_path):
+    bundle = make_bundle(name)
+    bundle.save(tmp_path / "run" / "model")
+    for folder in (tmp_path / "run" / "model", str(tmp_path / "run")):
+        loaded = load_bundle(folder)
+        np.testing.assert_array_equal(loaded.embed(pictures), bundle.embed(pictures))
+        np.testing.assert_array_equal(loaded.predict_proba(pictures), bundle.predict_proba(pictures))
+        assert loaded.classes == bundle.classes
+        assert not loaded.encoder.training
+        assert loaded.settings == bundle.settings
+
+
+def test_saving_again_gives_the_same_bytes(saved, tmp_path):
+    load_bundle(saved).save(tmp_path / "again")
+    for path in saved.iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
+
+
+def test_the_folder_holds_no_pickle(saved):
+    assert sorted(path.name for path in saved.iterdir()) == ["config.json", "model.safetensors"]
+    weights = (saved / "model.safetensors").read_bytes()
+    assert weights[8:9] == b"{"  # eight bytes of length, then JSON
+    assert not weights.startswith((b"\x80", b"PK"))
+
+
+def test_arrays_pictures_and_paths_give_the_same(bundle, pictures, tmp_path):
+    images = [Image.fromarray(picture) for picture in pictures]
+    paths = [tmp_path / f"{index}.png" for index in range(len(images))]
+    for image, path in zip(images, paths, strict=True):
+        image.save(path)
+    wanted = bundle.embed(pictures)
+    for given in (images, paths, list(map(str, paths)), list(pictures), [images[0], paths[1], *pictures[2:]]):
+        np.testing.assert_array_equal(bundle.embed(given), wanted)
+
+
+def test_gray_arrays_and_pictures_are_read_as_rgb(bundle, pictures):
+    gray = pictures[..., 0]
+    wanted = bundle.embed(np.repeat(gray[..., None], 3, axis=3))
+    np.testing.assert_array_equal(bundle.embed(gray), wanted)
+    np.testing.assert_array_equal(bundle.embed([Image.fromarray(picture) for picture in gray]), wanted)
+
+
+def test_tensors_of_the_library_pass_as_they_are(bundle):
+    tensor = torch.zeros(2, 3, 16, 16, dtype=torch.uint8)
+    assert bundle.pixels(tensor) is tensor
+
+
+def test_no_images_give_no_predictions(bundle):
+    assert bundle.predict([]) == []
+    assert bundle.embed([]).shape == (0, 8)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("photo.png", "a single image; expected a list"),
+        (Image.new("RGB", (4, 4)), "a single image; expected a list"),
+        (np.zeros((2, 4, 4, 3), np.float32), "an array of type float32"),
+        (np.zeros((2, 4, 4, 4), np.uint8), r"shape \[2, 4, 4, 4\]"),
+        (["missing.png"], "missing.png"),
+    ],
+)
+def test_refuses_what_are_no_images(bundle, given, says):
+    with pytest.raises(DataError, match=says) as refused:
+        bundle.predict(given)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_folder_without_a_model(tmp_path):
+    for folder in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(ModelError, match=r"found no model in .*give --model\.$"):
+            load_bundle(folder)
+
+
+def changed(**values):
+    """Damage that gives keys of `config.json` other values, or removes those given None."""
+
+    def damage(folder):
+        settings = json.loads((folder / "config.json").read_text()) | values
+        (folder / "config.json").write_text(json.dumps({k: v for k, v in settings.items() if v is not None}))
+
+    return damage
+
+
+def overwritten(name, content):
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+DAMAGES = {
+    "weights cut short": lambda folder: (folder / "model.safetensors").write_bytes(
+        (folder / "model.safetensors").read_bytes()[:-100]
+    ),
+    "weights missing": lambda folder: (folder / "model.safetensors").unlink(),
+    "weights empty": overwritten("model.safetensors", b""),
+    "settings cut short": overwritten("config.json", b'{"format": 1,'),
+    "settings no text": overwritten("config.json", b"\xff\xfe"),
+    "settings a list": overwritten("config.json", b"[]"),
+    "settings null": overwritten("config.json", b"null"),
+    "no format": changed(format=None),
+    "no classes": changed(classes=None),
+    "no head": changed(hidden=None),
+    "unknown encoder": changed(encoder="unheard of"),
+    "another class": changed(classes=["bar", "row", "dot"]),
+    "other dimensions": changed(dimensions=9),
+    "dimensions in words": changed(dimensions="many"),
+    "no widths": changed(widths=[]),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_folder_is_named_in_one_sentence(saved, damage):
+    damage(saved)
+    with pytest.raises(ModelError, match="is damaged") as refused:
+        load_bundle(saved)
+    assert str(saved) in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_another_format_is_named(saved):
+    changed(format=99)(saved)
+    with pytest.raises(ModelError, match="another format version; expected 1"):
+        load_bundle(saved)

@@ -1,0 +1,85 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from tercet.model import precision
+from tercet.model.precision import autocast, choose_precision
+
+CPU = torch.device("cpu")
+IMAGES = torch.zeros(4, 3, 2, 2, dtype=torch.uint8)
+
+
+@pytest.fixture
+def make_network(monkeypatch):
+    """A function that makes a network which takes given seconds in each precision and errs in bfloat16."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(precision, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+
+    def make(bf16_seconds, bf16_error, first_pass=0.0):
+        class Network(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.weight = nn.Parameter(torch.ones(4, 8))
+                self.passes = []
+
+            def forward(self, _):
+                rounded = torch.is_autocast_enabled("cpu")
+                clock.now += bf16_seconds if rounded else 1.0
+                clock.now += 0.0 if rounded in self.passes else first_pass
+                self.passes.append(rounded)
+                return self.weight * (1 + bf16_error if rounded else 1.0)
+
+        return Network()
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("bf16_seconds", "bf16_error", "chosen"),
+    [
+        (0.5, 0.01, "bf16"),  # twice as fast, and right
+        (0.5, 0.20, "fp32"),  # fast but wrong
+        (0.5, float("nan"), "fp32"),
+        (0.5, float("inf"), "fp32"),
+        (0.95, 0.01, "fp32"),  # right, but hardly faster
+        (30.0, 0.01, "fp32"),  # a processor that emulates it
+    ],
+)
+def test_bfloat16_must_be_faster_and_right(make_network, bf16_seconds, bf16_error, chosen):
+    assert choose_precision(make_network(bf16_seconds, bf16_error), IMAGES) == chosen
+
+
+def test_the_first_pass_does_not_count(make_network):
+    assert choose_precision(make_network(0.5, 0.01, first_pass=100.0), IMAGES) == "bf16"
+
+
+def test_the_network_is_left_as_it_was(make_network):
+    network = make_network(0.5, 0.01).eval()
+    choose_precision(network, IMAGES)
+    assert network.passes == []
+    assert network.weight.grad is None
+    assert not network.training
+
+
+def test_a_real_network_gets_one_of_the_two(tiny_set):
+    network = nn.Sequential(nn.Flatten(), nn.LayerNorm(3 * 12 * 12), nn.Linear(3 * 12 * 12, 4))
+
+    class OfBytes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = network
+
+        def forward(self, images):
+            return self.network(images.float())
+
+    assert choose_precision(OfBytes(), tiny_set.images) in ("fp32", "bf16")
+
+
+def test_autocast_rounds_in_bf16_only():
+    layer, ones = nn.Linear(2, 2), torch.ones(1, 2)
+    with autocast("bf16", CPU):
+        assert layer(ones).dtype == torch.bfloat16
+    with autocast("fp32", CPU):
+        assert layer(ones).dtype == torch.float32

@@ -1,0 +1,116 @@
+import math
+from dataclasses import FrozenInstanceError, fields
+
+import pytest
+import torch
+
+from tercet.config import CHOICES, LEAST, PRESETS, Config, resolve
+from tercet.errors import UsageError
+from tercet.model.encoder import BACKBONES
+from tercet.training.losses import LOSSES
+
+
+def resolved(image_count=45_000, **settings):
+    return resolve(Config(**settings), image_count=image_count, size=32, flip=True)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_resolve_to_something_complete(name):
+    found = resolve(PRESETS[name], image_count=45_000, size=32, flip=True)
+    assert [field.name for field in fields(found) if getattr(found, field.name) is None] == []
+    assert found.epochs == PRESETS[name].epochs
+    assert found.batch_size == PRESETS[name].batch_size
+
+
+def test_longer_presets_train_longer():
+    assert PRESETS["quick"].epochs < PRESETS["standard"].epochs < PRESETS["full"].epochs
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_an_unknown_choice_is_named_by_its_flag(name):
+    with pytest.raises(UsageError, match=f"^--{name} is 'magic'; expected one of .*{CHOICES[name][0]}") as refused:
+        Config(**{name: "magic"})
+    assert str(refused.value).endswith(".")
+    for choice in CHOICES[name]:
+        assert getattr(Config(**{name: choice}), name) == choice
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("name", LEAST)
+@pytest.mark.parametrize("wrong", [-1, math.nan, math.inf])
+def test_a_number_out_of_range_is_named_by_its_flag(name, wrong):
+    flag = f"--{name.replace('_', '-')}"
+    with pytest.raises(UsageError, match=f"^{flag} is {wrong}; expected a number of at least {LEAST[name]}"):
+        Config(**{name: wrong})
+    assert getattr(Config(**{name: LEAST[name]}), name) == LEAST[name]
+
+
+@pytest.mark.parametrize("name", CHOICES["encoder"])
+def test_every_encoder_takes_images_of_the_smallest_size(name):
+    side, backbone = LEAST["size"], BACKBONES[name](128, LEAST["size"], Config().widths)
+    assert backbone.eval()(torch.zeros(1, 3, side, side)).shape == (1, 128)
+
+
+def test_choices_name_what_there_is():
+    assert set(CHOICES["encoder"]) == set(BACKBONES)
+    assert set(CHOICES["loss"]) == {*LOSSES, "custom"}
+
+
+def test_is_frozen():
+    with pytest.raises(FrozenInstanceError):
+        Config().seed = 1
+
+
+def test_what_is_set_stays():
+    found = resolved(size=48, margin=0.2, optimizer="adam", learning_rate=0.5, flip=False, seed=3)
+    assert (found.size, found.margin, found.optimizer, found.learning_rate, found.flip, found.seed) == (
+        48,
+        0.2,
+        "adam",
+        0.5,
+        False,
+        3,
+    )
+    assert resolved(margin=0.0).margin == 0.0
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "wanted"),
+    [
+        ({}, "margin", 0.5),
+        ({"normalize": False}, "margin", 1.0),
+        ({}, "optimizer", "muon"),
+        ({}, "learning_rate", 0.1),
+        ({"encoder": "classic"}, "optimizer", "adam"),
+        ({"encoder": "classic"}, "learning_rate", 1e-3),
+        ({"optimizer": "adam"}, "learning_rate", 1e-3),
+        ({}, "size", 32),
+        ({}, "flip", True),
+    ],
+)
+def test_what_is_not_set_follows_from_the_rest(settings, name, wanted):
+    assert getattr(resolved(**settings), name) == wanted
+
+
+@pytest.mark.parametrize(
+    ("image_count", "batch_size", "epochs"),
+    [
+        (45_000, 500, 4),  # 90 steps an epoch: 360 in all
+        (1_400, 140, 15),  # a tenth of the images; ten steps an epoch, fifteen epochs for 150 steps
+        (300, 64, 30),  # never below 64: five steps an epoch
+        (10, 64, 150),  # one step an epoch
+    ],
+)
+def test_small_sets_get_smaller_batches_and_more_epochs(image_count, batch_size, epochs):
+    found = resolved(image_count)
+    assert (found.batch_size, found.epochs) == (batch_size, epochs)
+    assert found.epochs * math.ceil(image_count / batch_size) >= found.fewest_steps
+
+
+def test_a_small_batch_asked_for_is_kept():
+    assert resolved(300, batch_size=16).batch_size == 16
+
+
+def test_resolving_twice_changes_nothing():
+    once = resolved(300)
+    assert resolve(once, image_count=300, size=99, flip=False) == once

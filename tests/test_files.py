@@ -1,0 +1,54 @@
+import stat
+import sys
+
+import pytest
+
+from tercet.files import write_atomically
+
+
+@pytest.mark.parametrize(("content", "wanted"), [(b"\x00\xff", b"\x00\xff"), ("né\n", b"n\xc3\xa9\n"), ("", b"")])
+def test_writes_bytes_and_text(tmp_path, content, wanted):
+    write_atomically(tmp_path / "file", content)
+    assert (tmp_path / "file").read_bytes() == wanted
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+def test_replaces_what_was_there(tmp_path):
+    for content in ("a long first version", "short"):
+        write_atomically(tmp_path / "file", content)
+    assert (tmp_path / "file").read_text() == "short"
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_failure_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, step):
+    write_atomically(tmp_path / "file", "old")
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.fsync" if step == "fsync" else "pathlib.Path.replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(tmp_path / "file", "new")
+    assert (tmp_path / "file").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+def test_an_interrupt_leaves_no_part_either(tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "file", "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such permissions")
+def test_others_may_read_it(tmp_path):
+    write_atomically(tmp_path / "file", "text")
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o644
+
+
+def test_a_missing_folder_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        write_atomically(tmp_path / "missing" / "file", "text")

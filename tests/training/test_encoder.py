@@ -1,0 +1,127 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from pytorch_metric_learning import losses as peer_losses
+
+from tercet.errors import TrainingError
+from tercet.training import guard
+from tercet.training.encoder import configured_loss, fresh_encoder, idle_loss, knn_accuracy, train_encoder
+from tercet.training.losses import supervised_contrastive_loss, triplet_loss
+
+
+def same_weights(one, other):
+    return all(map(torch.equal, one.state_dict().values(), other.state_dict().values()))
+
+
+@pytest.fixture(scope="module")
+def sets(make_set):
+    """A training and a validation part."""
+    return make_set(160, seed=1), make_set(200, seed=2)
+
+
+@pytest.fixture
+def config(tiny_config):
+    """Twenty steps."""
+    return replace(tiny_config, widths=(8, 16), batch_size=40, epochs=5)
+
+
+@pytest.mark.parametrize(
+    "change", [{}, {"normalize": False, "margin": 1.0}, {"mining": "semi-hard"}, {"loss": "supcon", "temperature": 0.5}]
+)
+def test_twenty_steps_beat_the_untrained_encoder(sets, config, change):
+    config = replace(config, **change)
+    train, validation = sets
+    untrained = knn_accuracy(fresh_encoder(config, train, normalize=config.normalize), train, validation, "fp32")
+    encoder, history = train_encoder(config, train, validation)
+    assert history[-1]["step"] == 20
+    assert untrained < 0.75
+    assert knn_accuracy(encoder, train, validation, "fp32") > 0.9
+    assert not encoder.training
+
+
+def test_the_same_seed_gives_the_same_weights(tiny_set, tiny_config):
+    first, again = (train_encoder(tiny_config, tiny_set, tiny_set)[0] for _ in range(2))
+    other, _ = train_encoder(replace(tiny_config, seed=1), tiny_set, tiny_set)
+    assert same_weights(first, again)
+    assert not same_weights(first, other)
+
+
+def test_the_history_tells_of_each_epoch(tiny_set, tiny_config):
+    encoder, history = train_encoder(tiny_config, tiny_set, tiny_set)
+    assert [record["epoch"] for record in history] == [1, 2]
+    assert all(0 <= record["active_share"] <= 1 and math.isfinite(record["loss"]) for record in history)
+    assert history[-1]["validation_accuracy"] == knn_accuracy(encoder, tiny_set, tiny_set, "fp32")
+
+
+def test_a_loss_of_pytorch_metric_learning_takes_the_place_of_ours(tiny_set, tiny_config):
+    peer, _ = train_encoder(tiny_config, tiny_set, tiny_set, loss=peer_losses.SupConLoss(temperature=0.1))
+    ours, _ = train_encoder(replace(tiny_config, loss="supcon"), tiny_set, tiny_set)
+    triplet, _ = train_encoder(tiny_config, tiny_set, tiny_set)
+    images = tiny_set.images[:4]
+    torch.testing.assert_close(peer(images), ours(images), rtol=1e-3, atol=1e-3)
+    assert not torch.allclose(peer(images), triplet(images), rtol=1e-3, atol=1e-3)
+
+
+def test_a_loss_may_have_any_value(tiny_set, tiny_config):
+    _, history = train_encoder(
+        replace(tiny_config, mining="hard"), tiny_set, tiny_set, loss=lambda embeddings, _: embeddings.sum() * 0 + 0.5
+    )
+    assert history[-1]["loss"] == 0.5
+
+
+@pytest.mark.parametrize("own_loss", [None, peer_losses.SupConLoss()], ids=["configured", "own"])
+def test_the_spread_of_the_embeddings_is_watched(tiny_set, tiny_config, monkeypatch, own_loss):
+    monkeypatch.setattr(guard, "SMALLEST_SPREAD", 1.5)  # no embeddings reach it
+    with pytest.raises(TrainingError, match="the encoder collapsed"):
+        train_encoder(tiny_config, tiny_set, tiny_set, loss=own_loss)
+
+
+def test_a_loss_that_stays_idle_is_noticed_for_our_own_losses(tiny_set, tiny_config, monkeypatch):
+    monkeypatch.setattr(guard, "STUCK_TOLERANCE", 100.0)  # every loss counts as idle
+    config = replace(tiny_config, epochs=17)  # 51 steps
+    with pytest.raises(TrainingError, match=r"stayed at 0\.500"):
+        train_encoder(replace(config, mining="semi-hard"), tiny_set, tiny_set)
+    train_encoder(config, tiny_set, tiny_set)
+
+
+def test_the_first_weights_come_from_the_seed_and_the_preprocessing_from_the_images(tiny_set, tiny_config):
+    first, again = (fresh_encoder(tiny_config, tiny_set, normalize=True) for _ in range(2))
+    other = fresh_encoder(replace(tiny_config, seed=1), tiny_set, normalize=True)
+    assert same_weights(first, again)
+    assert not same_weights(first, other)
+    mean, std = tiny_set.channel_statistics()
+    assert torch.equal(first.mean.flatten(), mean)
+    assert torch.equal(first.std.flatten(), std)
+    assert not fresh_encoder(tiny_config, tiny_set, normalize=False).normalize
+
+
+@pytest.mark.parametrize("mining", ["all", "semi-hard", "hard", "random"])
+def test_the_configured_triplet_loss(tiny_config, mining):
+    points = torch.randn(12, 4, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(12) % 3
+    config = replace(tiny_config, mining=mining, margin=1.3)
+    loss = configured_loss(config, torch.Generator().manual_seed(5))
+    wanted = triplet_loss(points, labels, margin=1.3, mining=mining, generator=torch.Generator().manual_seed(5))
+    assert torch.equal(loss(points, labels), wanted)
+
+
+def test_the_configured_contrastive_loss(tiny_config):
+    points = torch.randn(12, 4, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(12) % 3
+    loss = configured_loss(replace(tiny_config, loss="supcon", temperature=0.3), torch.Generator())
+    assert torch.equal(loss(points, labels), supervised_contrastive_loss(points, labels, temperature=0.3))
+
+
+def test_the_idle_loss_is_that_of_equal_embeddings(tiny_config):
+    # All distances 0: every hinge is the margin. All cosines 1: each of the 15 others has the same share.
+    points, labels = torch.ones(16, 4), torch.arange(16) % 2
+    config = replace(tiny_config, loss="supcon")
+    idle = configured_loss(config, torch.Generator())(points, labels)
+    assert idle_loss(config) == pytest.approx(float(idle))
+    hard = replace(tiny_config, mining="hard")
+    assert idle_loss(hard) == pytest.approx(float(configured_loss(hard, torch.Generator())(points, labels)))
+    assert idle_loss(replace(tiny_config, mining="semi-hard")) == tiny_config.margin
+    assert idle_loss(tiny_config) is None
+    assert idle_loss(replace(tiny_config, mining="random")) is None

@@ -1,0 +1,81 @@
+import pytest
+import torch
+
+from tercet.model.head import Head
+from tercet.training import head as module
+from tercet.training.head import fit_head
+
+
+def blobs(count, seed, spread=0.5):
+    """Three clouds on the axes of space, 3 from the origin."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 3
+    return 3 * torch.eye(3)[labels] + spread * torch.randn(count, 3, generator=generator), labels
+
+
+@pytest.fixture(autouse=True)
+def few_but_large_steps(monkeypatch):
+    monkeypatch.setattr(module, "FEWEST_STEPS", 60)
+    monkeypatch.setattr(module, "PEAK_RATE", 0.05)
+
+
+@pytest.mark.parametrize("hidden", [None, 16])
+def test_reads_separable_classes(hidden):
+    head, history = fit_head(blobs(90, 0), blobs(30, 1), class_count=3, hidden=hidden, seed=0)
+    embeddings, labels = blobs(60, 2)
+    assert float((head(embeddings).argmax(1) == labels).float().mean()) > 0.95
+    assert history[-1]["validation_accuracy"] > 0.95
+    assert history[-1]["loss"] < 0.5 * history[0]["loss"]
+
+
+def test_the_hidden_layer_reads_what_a_linear_one_cannot():
+    def rings(count, seed):
+        points = torch.randn(count, 2, generator=torch.Generator().manual_seed(seed))
+        labels = torch.arange(count) % 2
+        return torch.nn.functional.normalize(points, dim=1) * (1 + 2 * labels[:, None]), labels
+
+    accuracies = [
+        fit_head(rings(200, 0), rings(100, 1), class_count=2, hidden=hidden, seed=0)[1][-1]["validation_accuracy"]
+        for hidden in (None, 32)
+    ]
+    assert accuracies[0] < 0.75 < 0.95 < accuracies[1]
+
+
+def test_standardises_by_the_training_part():
+    (embeddings, labels), validation = blobs(90, 0), blobs(30, 1)
+    embeddings[:, 2] = 7.0  # a dead dimension must not divide by zero
+    head, _ = fit_head((embeddings, labels), validation, class_count=3, hidden=None, seed=0)
+    torch.testing.assert_close(head.mean, embeddings.mean(0))
+    torch.testing.assert_close(head.std[:2], embeddings[:, :2].std(0, correction=0))
+    assert float(head.std[2]) > 0
+    assert bool(torch.isfinite(head(embeddings)).all())
+
+
+def test_validation_chooses_the_weight_decay(monkeypatch):
+    scores = {0.0: 0.7, 0.1: 0.9, 1.0: 0.9}
+
+    def fit(train, validation, *, weight_decay, **_):
+        return Head(3, 3, None), [{"weight_decay": weight_decay, "validation_accuracy": scores[weight_decay]}]
+
+    monkeypatch.setattr(module, "WEIGHT_DECAYS", tuple(scores))
+    monkeypatch.setattr(module, "_fit", fit)
+    _, history = fit_head(blobs(6, 0), blobs(3, 1), class_count=3, hidden=None, seed=0)
+    assert history[-1]["weight_decay"] == 0.1  # the smaller of two that tie
+
+
+def test_the_seed_decides_and_the_global_state_does_not():
+    before = torch.get_rng_state()
+    first, again, other = (
+        fit_head(blobs(30, 0), blobs(9, 1), class_count=3, hidden=4, seed=seed)[0].state_dict() for seed in (0, 0, 1)
+    )
+    assert all(map(torch.equal, first.values(), again.values()))
+    assert not torch.equal(first["layers.0.weight"], other["layers.0.weight"])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_takes_enough_steps_where_images_are_few_and_enough_epochs_where_they_are_many(monkeypatch):
+    _, history = fit_head(blobs(30, 0), blobs(9, 1), class_count=3, hidden=None, seed=0)
+    assert (len(history), history[-1]["step"]) == (60, 60)  # one batch an epoch
+    monkeypatch.setattr(module, "BATCH", 3)
+    _, history = fit_head(blobs(30, 0), blobs(9, 1), class_count=3, hidden=None, seed=0)
+    assert (len(history), history[-1]["step"]) == (module.EPOCHS, 10 * module.EPOCHS)
