@@ -32,7 +32,7 @@ class Config:
 
     # Learning
     epochs: int = 4
-    fewest_steps: int = 150  # small data sets take more epochs until they reach this
+    fewest_steps: int = 70  # small data sets take more epochs until they reach this
     batch_size: int = 500
     optimizer: str | None = None
     learning_rate: float | None = None
@@ -77,7 +77,7 @@ LEAST = {"size": 9, "margin": 0, "epochs": 1, "batch_size": 8, "dimensions": 1, 
 
 PRESETS = {
     "quick": Config(),
-    "standard": Config(epochs=12),
+    "standard": Config(epochs=10),
     "full": Config(epochs=50),
 }
 
@@ -93,7 +93,7 @@ def resolve(config: Config, *, image_count: int, size: int, flip: bool) -> Confi
     optimizer = config.optimizer or ("adam" if config.encoder == "classic" else "muon")
     filled: dict[str, Any] = {
         "size": size,
-        "margin": 0.5 if config.normalize else 1.0,  # raw: the original project
+        "margin": 0.25 if config.normalize else 1.0,  # docs/log.md, 2026-11-23; raw: the original project
         "optimizer": optimizer,
         "learning_rate": {"adam": 1e-3, "muon": 0.1}[optimizer],
         "flip": flip,

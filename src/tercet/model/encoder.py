@@ -54,7 +54,9 @@ class FastBackbone(nn.Module):
 
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D"]:
         """Embed normalised pixels."""
-        features = self.groups(nn.functional.gelu(self.stem(pixels)))
+        with torch.autocast(pixels.device.type, enabled=False):  # whitening would blow up bfloat16's rounding of pixels
+            whitened = self.stem(pixels)
+        features = self.groups(nn.functional.gelu(whitened))
         projected: Tensor = self.project(features.amax(dim=(2, 3)))
         return projected
 

@@ -115,9 +115,8 @@ class _AllTripletsHinge(torch.autograd.Function):
             active += above.sum()
             below = torch.zeros(len(members), len(members) + 1, dtype=distances.dtype, device=distances.device)
             below.scatter_add_(1, place, torch.ones_like(negatives))
-            # A negative that falls at place q is below the thresholds q, q + 1, ...
+            # A negative that falls at place q is below the thresholds q, q + 1, ... and never below the anchor itself.
             counts = below.cumsum(1)[:, :-1]
-            counts[:, 0] = 0  # the anchor itself
             slopes[members[:, None], members] = torch.zeros_like(counts).scatter_(1, order, counts)
             slopes[members[:, None], others] = -above.to(distances.dtype)
         ctx.save_for_backward(slopes)
