@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import write_folder
 
+from pictures import write_folder
 from tercet import config
 from tercet.cli import main
 

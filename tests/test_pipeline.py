@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import CLASSES, write_folder
 
 import tercet
+from pictures import CLASSES, write_folder
 from tercet.config import Config
 from tercet.errors import DataError, UsageError
 from tercet.pipeline import evaluate, report

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ def evaluate(*, data: str, model: str, as_json: bool, quiet: bool) -> int:  # no
     """Print the figures of a model on the test part of the data."""
     results = pipeline.evaluate(data, load_bundle(model))
     if as_json:
-        print(json.dumps(asdict(results)))
+        print(results.to_json())
     else:
         print_results(results.methods, f"{results.data['name']}: {results.data['n_test']:,} test images")
         found = results.retrieval

@@ -8,8 +8,11 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write `content` to `path`, so that a reader or a crash sees the old file or the new one, nothing between."""
-    data = content.encode() if isinstance(content, str) else content
+    """Write `content` to `path`, so that a reader or a crash sees the old file or the new one, nothing between.
+
+    Text may hold file names whose bytes are no UTF-8; they are written as the bytes they were.
+    """
+    data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -107,7 +107,7 @@ class RunFolder:
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; UsageError where it is none."""
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} is damaged ({error}); use another --out, or --overwrite.") from error
     if not isinstance(value, dict):
@@ -142,7 +142,7 @@ def peak_memory_bytes() -> int | None:
 def _processor() -> str:
     information = Path("/proc/cpuinfo")
     if information.is_file():
-        for line in information.read_text().splitlines():
+        for line in information.read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

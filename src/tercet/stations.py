@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from tercet.evaluation.baselines import fit_cnn, fit_logistic_regression, fit_majority
-from tercet.evaluation.projection import tsne
+from tercet.evaluation.projection import FEWEST_POINTS, tsne
 from tercet.evaluation.readers import fit_knn, fit_linear
 from tercet.evaluation.results import Results, correctness, method_figures, write_predictions
 from tercet.evaluation.verdict import verdict_of_one
@@ -124,9 +124,11 @@ def judge(work: Work, learned: Learned) -> Results:
     probabilities |= {name: method.classify(test.images) for name, method in baselines.items()}
     ours = probabilities["triplet_mlp_head"]
     work.on_progress("t-SNE", 0, 1)
-    points, projection_seconds = timed(lambda: tsne(embeddings, work.config.seed))
+    projection_seconds = 0.0
+    if len(test) >= FEWEST_POINTS:
+        points, projection_seconds = timed(lambda: tsne(embeddings, work.config.seed))
+        work.folder.write_arrays(work.folder.projection, points=points, labels=test.labels.numpy())
     work.on_progress("t-SNE", 1, 1)
-    work.folder.write_arrays(work.folder.projection, points=points, labels=test.labels.numpy())
     work.folder.write_arrays(
         work.folder.embeddings,
         train=learned.train_embeddings.numpy(),

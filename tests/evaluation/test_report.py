@@ -90,7 +90,7 @@ def test_the_page_holds_verdict_methods_figures_and_how_to_repeat(tmp_path):
         assert meaning in page.text
     for expected in ("Ahead of the CNN & all.", "tercet run pets --out runs/pets", "abc123", "16.0 GiB", "2.13.0"):
         assert expected in page.text
-    assert "Embedding and small network (best)" in page.text
+    assert "triplet encoder + MLP head (best)" in page.text
     assert "85.0 – 95.0" in page.text
     assert page.text.index("Ahead") < page.text.index("Results") < page.text.index("How to repeat")
     assert "dog (3)" in page.text

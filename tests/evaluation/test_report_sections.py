@@ -70,7 +70,7 @@ def test_each_reason_for_doubt_is_a_warning():
     section = warnings_section(results)
     assert section.count("<li>") == 3
     assert "could not be read: 2." in section
-    assert "Embedding and small network is right less often (40.0 %)" in section
+    assert "triplet encoder + MLP head is right less often (40.0 %)" in section
     assert "Fewer than 30 test images of cat, dog:" in section
 
 

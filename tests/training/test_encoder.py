@@ -119,9 +119,9 @@ def test_the_idle_loss_is_that_of_equal_embeddings(tiny_config):
     points, labels = torch.ones(16, 4), torch.arange(16) % 2
     config = replace(tiny_config, loss="supcon")
     idle = configured_loss(config, torch.Generator())(points, labels)
-    assert idle_loss(config) == pytest.approx(float(idle))
+    assert idle_loss(config, 16) == pytest.approx(float(idle))
     hard = replace(tiny_config, mining="hard")
-    assert idle_loss(hard) == pytest.approx(float(configured_loss(hard, torch.Generator())(points, labels)))
-    assert idle_loss(replace(tiny_config, mining="semi-hard")) == tiny_config.margin
-    assert idle_loss(tiny_config) is None
-    assert idle_loss(replace(tiny_config, mining="random")) is None
+    assert idle_loss(hard, 16) == pytest.approx(float(configured_loss(hard, torch.Generator())(points, labels)))
+    assert idle_loss(replace(tiny_config, mining="semi-hard"), 16) == tiny_config.margin
+    assert idle_loss(tiny_config, 16) is None
+    assert idle_loss(replace(tiny_config, mining="random"), 16) is None

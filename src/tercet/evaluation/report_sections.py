@@ -9,21 +9,23 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tercet.evaluation.verdict import LABELS
+
 # name -> what it is called here, and what it is
 METHODS = {
     "triplet_mlp_head": (
-        "Embedding and small network",
+        LABELS["triplet_mlp_head"],
         "The encoder learns to put images of one class close together and is then frozen; a small network reads the "
         "class off the embedding.",
     ),
-    "triplet_linear_head": ("Embedding and linear layer", "The same embedding, read by a single linear layer."),
-    "triplet_knn": ("Embedding and neighbours", "The same embedding; the nearest training images vote."),
+    "triplet_linear_head": (LABELS["triplet_linear_head"], "The same embedding, read by a single linear layer."),
+    "triplet_knn": (LABELS["triplet_knn"], "The same embedding; the nearest training images vote."),
     "cnn_cross_entropy": (
-        "CNN, cross-entropy",
+        LABELS["cnn_cross_entropy"],
         "A convolutional network trained in the usual way, straight on the classes, on as many images.",
     ),
-    "logistic_regression": ("Logistic regression", "A linear model on the raw pixels."),
-    "majority": ("Majority class", "Always answers the most frequent class: what knowing nothing scores."),
+    "logistic_regression": (LABELS["logistic_regression"], "A linear model on the raw pixels."),
+    "majority": (LABELS["majority"], "Always answers the most frequent class: what knowing nothing scores."),
 }
 MEASURES = {
     "recall@1": ("Recall@1", "how often the nearest other test image in the embedding is of the same class."),

@@ -35,14 +35,18 @@ class Results:
     timing: dict[str, float] = field(default_factory=dict)  # seconds
     peak_memory_bytes: int | None = None
 
+    def to_json(self) -> str:
+        """As JSON text; a number that does not exist, such as the recall of an empty class, becomes null."""
+        return json.dumps(_without_nan(asdict(self)), indent=2, allow_nan=False)
+
     def save(self, path: Path) -> None:
-        """Write as JSON; a number that does not exist, such as the recall of an empty class, becomes null."""
-        write_atomically(path, json.dumps(_without_nan(asdict(self)), indent=2, allow_nan=False) + "\n")
+        """Write as JSON."""
+        write_atomically(path, self.to_json() + "\n")
 
 
 def load_results(path: Path) -> Results:
     """Read what `save` wrote."""
-    return Results(**json.loads(path.read_text()))
+    return Results(**json.loads(path.read_text(encoding="utf-8")))
 
 
 def method_figures(

@@ -92,7 +92,7 @@ def load_bundle(folder: str | Path) -> Bundle:
     if not (folder / "config.json").is_file():
         raise ModelError(f"found no model in {folder}; expected a run folder or one with config.json: give --model.")
     try:
-        settings = json.loads((folder / "config.json").read_text())
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if settings.pop("format") != FORMAT:
             raise ModelError(f"{folder} is of another format version; expected {FORMAT}: train it again.")
         classes = tuple(map(str, settings.pop("classes")))

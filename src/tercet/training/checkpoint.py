@@ -116,6 +116,7 @@ class Checkpoint:
                     tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             except (SafetensorError, OSError, KeyError, TypeError) as error:
                 logger.warning("checkpoint %s is damaged (%s); trying the one before it", path, error)
+                path.unlink(missing_ok=True)  # so that the next save does not put it in place of a good one
                 continue
             state.load_tensors(tensors)
             progress = json.loads(metadata["progress"])

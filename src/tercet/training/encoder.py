@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tercet.config import Config
+from tercet.data.batches import batch_shape
 from tercet.data.imageset import ImageSet
 from tercet.geometry.neighbors import knn_probabilities, nearest
 from tercet.model.embed import embed
@@ -54,6 +55,7 @@ def train_encoder(
     the nearest neighbours on the validation part.
     """
     encoder = fresh_encoder(config, train, normalize=config.normalize)
+    batch_images = math.prod(batch_shape(train.class_counts(), config.batch_size))
     generator = torch.Generator()
     chosen = torch.randperm(len(train), generator=derived_generator(config.seed, "gallery"))[:GALLERY_IMAGES]
     gallery = train.select(chosen)
@@ -71,7 +73,7 @@ def train_encoder(
         config,
         generator=generator,
         checkpoint=checkpoint or Checkpoint(None, ""),
-        guard=Guard(None if loss else idle_loss(config), spreads=True),
+        guard=Guard(None if loss else idle_loss(config, batch_images), spreads=True),
         describe=describe,
         on_step=on_step,
     )
@@ -86,14 +88,14 @@ def configured_loss(config: Config, generator: torch.Generator) -> Loss:
     return partial(LOSSES[config.loss], margin=config.margin, mining=config.mining, generator=generator)
 
 
-def idle_loss(config: Config) -> float | None:
+def idle_loss(config: Config, batch_images: int) -> float | None:
     """The loss of an encoder that tells nothing apart, where a healthy one moves away from it at once.
 
     The mean over *active* triplets of all or of random ones lies near the margin in healthy training as well, since
     solved triplets drop out of it; so it says nothing.
     """
     if config.loss == "supcon":
-        return math.log(config.batch_size - 1)
+        return math.log(batch_images - 1)
     return config.margin if config.mining in ("hard", "semi-hard") else None
 
 

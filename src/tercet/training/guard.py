@@ -50,8 +50,8 @@ class Guard:
         stuck = [abs(value - self.idle_loss) <= STUCK_TOLERANCE * self.idle_loss for value in self.recent]
         if len(stuck) == STUCK_STEPS and all(stuck):
             raise TrainingError(
-                f"the loss has stayed at {self.idle_loss:.3f}, that of an encoder which learns nothing, for {STUCK_STEPS} "
-                f"steps; use easier triplets (--mining all or semi-hard), another margin, or check the labels."
+                f"the loss has stayed at {self.idle_loss:.3f}, that of an encoder which learns nothing, for "
+                f"{STUCK_STEPS} steps; check the labels, or use easier triplets (--mining all) or another margin."
             )
 
 
