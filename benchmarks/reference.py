@@ -55,7 +55,7 @@ def measure(job: str, seed: int) -> None:
     out = RUNS / f"{job}-{seed}"
     started = time.perf_counter()
     with progress(quiet=False) as on_progress:
-        results = tercet.run(data, out=out, config=replace(config, seed=seed), on_progress=on_progress)
+        results = tercet.run(data, out=out, config=replace(config, seed=seed), overwrite=True, on_progress=on_progress)
     run = json.loads((out / "run.json").read_text())
     records.append(
         "reference",
@@ -84,10 +84,18 @@ def measure(job: str, seed: int) -> None:
 
 def epochs_of_equal_seconds(config: Config) -> int:
     """Whole epochs that take the original recipe at least the encoder seconds of `quick`, from one trial epoch."""
-    (quick,) = records.select(records.read("reference"), job="quick", seed=0)
+    quick = next(iter(records.select(records.read("reference"), job="quick")), None)
+    if quick is None:
+        raise SystemExit("measure `quick` first: its seconds are what the original recipe gets.")
     trial = RUNS / "original-trial"
     with progress(quiet=False) as on_progress:
-        tercet.train("cifar10", out=trial, config=replace(config, epochs=1, fewest_steps=1), on_progress=on_progress)
+        tercet.train(
+            "cifar10",
+            out=trial,
+            config=replace(config, epochs=1, fewest_steps=1),
+            overwrite=True,
+            on_progress=on_progress,
+        )
     first = json.loads((trial / "history.jsonl").read_text().splitlines()[0])
     return math.ceil(quick["methods"]["triplet_mlp_head"]["fit_seconds"] / first["seconds"])
 
@@ -132,13 +140,12 @@ def _mean(found: list[dict[str, Any]], figure: Any, form: str = ".0f") -> str:
 def main() -> None:
     """Measure what is not there yet, or print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("jobs", nargs="*", choices=[*JOBS, []])
+    parser.add_argument("job", nargs="?", choices=JOBS, help="one a process, for its peak memory to be its own")
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
-    for job in options.jobs:
-        for seed in range(JOBS[job][2]):
-            if not records.has("reference", job=job, seed=seed):
-                measure(job, seed)
+    for seed in range(JOBS[options.job][2] if options.job else 0):
+        if not records.has("reference", job=options.job, seed=seed):
+            measure(options.job, seed)
     if options.table:
         print(table())
 

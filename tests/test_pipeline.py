@@ -10,9 +10,11 @@ import pytest
 
 import tercet
 from pictures import CLASSES, write_folder
-from tercet.config import Config
+from pytorch_metric_learning.losses import ProxyAnchorLoss
+from tercet.config import PRESETS, Config
 from tercet.errors import DataError, UsageError
 from tercet.pipeline import evaluate, report
+from tercet.preparation import repeating_command
 from tercet.run_folder import RunFolder
 
 SMALL = Config(epochs=2, fewest_steps=16, batch_size=24, widths=(8, 16, 16), dimensions=16, precision="fp32")
@@ -181,6 +183,22 @@ def test_seeds_report_mean_and_deviation(folder: Path, tmp_path: Path) -> None:
         tercet.run(folder, out=tmp_path / "seeds", config=SMALL, seeds=3)
 
 
+def test_interrupted_seeds_go_on(folder: Path, tmp_path: Path) -> None:
+    def interrupt(station: str, done: int, total: int) -> None:
+        if station == "seed 0: CNN baseline":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tercet.run(folder, out=tmp_path / "seeds", config=SMALL, seeds=2, on_progress=interrupt)
+    assert tercet.run(folder, out=tmp_path / "seeds", config=SMALL, seeds=2).methods.keys() == METHODS
+
+
+def test_run_without_its_page_gets_it(folder: Path, finished: Path) -> None:
+    (finished / "report.html").unlink()
+    tercet.run(folder, out=finished, config=SMALL)
+    assert (finished / "report.html").is_file()
+
+
 def test_report_is_drawn_again_from_what_the_run_saved(finished: Path) -> None:
     page = (finished / "report.html").read_bytes()
     (finished / "report.html").unlink()
@@ -200,6 +218,29 @@ def test_any_loss_of_embeddings_and_labels_serves(folder: Path, tmp_path: Path) 
     assert len(calls) >= 16
     assert calls[0] == ((24, 16), (24,))
     assert json.loads((tmp_path / "own/run.json").read_text())["config"]["loss"] == "custom"
+
+
+def test_losses_that_cannot_be_trained_here_are_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="weights of its own"):
+        tercet.train(folder, out=tmp_path / "run", config=SMALL, loss=ProxyAnchorLoss(3, 16))
+    with pytest.raises(UsageError, match="none was given"):
+        tercet.train(folder, out=tmp_path / "run", config=replace(SMALL, loss="custom"))
+
+
+@pytest.mark.parametrize(
+    ("config", "seeds", "command"),
+    [
+        (PRESETS["quick"], 1, "tercet run 'my photos' --out r --preset quick"),
+        (
+            replace(PRESETS["standard"], margin=0.3, normalize=False, flip=True, seed=4),
+            3,
+            "tercet run 'my photos' --out r --preset standard --margin 0.3 --no-normalize --flip --seed 4 --seeds 3",
+        ),
+        (SMALL, 1, ""),
+    ],
+)
+def test_command_that_repeats_a_run(config: Config, seeds: int, command: str) -> None:
+    assert repeating_command("run", "my photos", Path("r"), config, seeds) == command
 
 
 def test_unwritable_output_is_one_sentence(folder: Path, tmp_path: Path) -> None:

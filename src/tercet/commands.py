@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -46,10 +46,7 @@ def train(*, data: str, out: str, overwrite: bool, quiet: bool, **asked: Any) ->
 
 def asked_config(preset: str, **options: Any) -> Config:
     """The preset with the options that were given."""
-    known = {field.name for field in fields(Config)}
-    return replace(
-        PRESETS[preset], **{key: value for key, value in options.items() if value is not None and key in known}
-    )
+    return replace(PRESETS[preset], **{name: value for name, value in options.items() if value is not None})
 
 
 def evaluate(*, data: str, model: str, as_json: bool, quiet: bool) -> int:  # noqa: ARG001

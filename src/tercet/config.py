@@ -19,33 +19,34 @@ class Config:
 
     # Encoder
     encoder: str = "fast"
-    widths: tuple[int, ...] = (32, 128, 256)  # channels of the fast encoder's groups
+    widths: tuple[int, ...] = (32, 128, 256)  # of the fast encoder's groups; a prototype's, else a guess
     dimensions: int = 128  # the original project
     normalize: bool = True  # Schroff et al. 2015
     size: int | None = None  # side of the images in pixels
 
     # Loss
     loss: str = "triplet"
+    custom_loss: str | None = None  # name of a loss of one's own, where `loss` is "custom"
     mining: str = "all"
     margin: float | None = None
     temperature: float = 0.1  # supcon only; Khosla et al. 2020, section 4
 
     # Learning
-    epochs: int = 4
-    fewest_steps: int = 70  # small data sets take more epochs until they reach this
-    batch_size: int = 500
+    epochs: int = 4  # what three minutes allow on two cores
+    fewest_steps: int = 70  # small sets take more epochs to reach it; digits: docs/log.md, 2026-11-23
+    batch_size: int = 500  # a guess; 1,000 takes as long an image
     optimizer: str | None = None
     learning_rate: float | None = None
     momentum: float = 0.85  # Jordan 2024
-    weight_decay: float = 0.0
-    warmup_share: float = 0.1  # of all steps, linearly up; then linearly down to zero
-    averaging: float = 0.95  # decay a step of the running average of the weights
-    label_smoothing: float = 0.1  # cross-entropy baseline
+    weight_decay: float = 0.0  # a guess; Muon holds the filters at a fixed norm
+    warmup_share: float = 0.1  # of all steps, linearly up; then linearly down to zero: a guess
+    averaging: float = 0.95  # decay a step of the running average of the weights: a guess
+    label_smoothing: float = 0.1  # of the CNN baseline; Szegedy et al. 2016
 
     # Augmentation
     flip: bool | None = None
-    crop_padding: int = 2
-    cutout: int = 0
+    crop_padding: int = 2  # Jordan 2024
+    cutout: int = 0  # short runs do not overfit: a guess
 
     # Machine
     seed: int = 0
@@ -75,10 +76,10 @@ CHOICES = {
 # The fast encoder halves the 8 patches across an image of 9 pixels three times.
 LEAST = {"size": 9, "margin": 0, "epochs": 1, "batch_size": 8, "dimensions": 1, "seed": 0, "fewest_steps": 1}
 
-PRESETS = {
+PRESETS = {  # measured results: benchmarks/results/reference.jsonl
     "quick": Config(),
     "standard": Config(epochs=10),
-    "full": Config(epochs=50),
+    "full": Config(epochs=50),  # not measured yet
 }
 
 
@@ -87,7 +88,7 @@ def resolve(config: Config, *, image_count: int, size: int, flip: bool) -> Confi
 
     `flip` says whether a mirrored image of this data still shows its class.
     """
-    # At least ten steps an epoch, where there are images enough.
+    # At least ten steps an epoch, where there are images enough: a guess.
     batch_size = min(config.batch_size, max(64, image_count // 10))
     steps_per_epoch = math.ceil(image_count / batch_size)
     optimizer = config.optimizer or ("adam" if config.encoder == "classic" else "muon")
@@ -95,7 +96,7 @@ def resolve(config: Config, *, image_count: int, size: int, flip: bool) -> Confi
         "size": size,
         "margin": 0.25 if config.normalize else 1.0,  # docs/log.md, 2026-11-23; raw: the original project
         "optimizer": optimizer,
-        "learning_rate": {"adam": 1e-3, "muon": 0.1}[optimizer],
+        "learning_rate": {"adam": 1e-3, "muon": 0.1}[optimizer],  # the original project; docs/log.md, 2026-11-23
         "flip": flip,
     }
     unset = {name: value for name, value in filled.items() if getattr(config, name) is None}

@@ -10,6 +10,8 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
+from torch import nn
+
 from tercet.config import PRESETS, Config
 from tercet.data.sources import open_dataset
 from tercet.errors import DataError, UsageError
@@ -20,7 +22,7 @@ from tercet.evaluation.seeds import combine_seeds
 from tercet.geometry.metrics import expected_calibration_error, retrieval
 from tercet.model.bundle import Bundle, load_bundle
 from tercet.model.embed import embed
-from tercet.preparation import OnProgress, prepare
+from tercet.preparation import OnProgress, prepare, repeating_command
 from tercet.run_folder import RunFolder, read_json
 from tercet.stations import judge, learn
 from tercet.training.losses import Loss
@@ -39,7 +41,7 @@ def train(
 
     `loss(embeddings, labels)` replaces the configured loss. The same call again goes on where it was interrupted.
     """
-    work = prepare(data, out, _with_loss(config, loss), overwrite, on_progress, command=f"tercet train {data}")
+    work = prepare("train", data, out, _with_loss(config, loss), overwrite, on_progress)
     if (work.folder.model / "config.json").exists():
         return load_bundle(work.folder.model)
     return learn(work, loss).bundle
@@ -65,20 +67,23 @@ def run(
     config = _with_loss(config, loss)
     if seeds > 1:
         return _run_seeds(data, RunFolder(out), config, loss, seeds, overwrite, on_progress)
-    work = prepare(data, out, config, overwrite, on_progress, command=f"tercet run {data} --out {out}")
-    if work.folder.results.exists():
-        return load_results(work.folder.results)
-    learned = learn(work, loss)
-    results = judge(work, learned)
-    write_figures(work.folder.path)
-    results.save(work.folder.results)  # last but for the page: with it the run is finished
-    write_report(work.folder.path)
+    work = prepare("run", data, out, config, overwrite, on_progress)
+    if not work.folder.results.exists():
+        results = judge(work, learn(work, loss))
+        write_figures(work.folder.path)
+        results.save(work.folder.results)  # with it all that takes time is done
+    if not (work.folder.path / "report.html").exists():
+        write_report(work.folder.path)
     shutil.rmtree(work.folder.path / "checkpoints", ignore_errors=True)
-    return results
+    return load_results(work.folder.results)
 
 
 def evaluate(data: str | Path, bundle: Bundle) -> Results:
-    """Judge a Bundle on the test part of `data`, whose classes must be the Bundle's."""
+    """Judge a Bundle on the test part of `data`, whose classes must be the Bundle's.
+
+    Give data with a test/ part of its own, or exactly the data trained on. Where a test part is split off data that has
+    changed since, images trained on may be in it.
+    """
     dataset = open_dataset(data, size=bundle.settings["size"])
     if dataset.test.classes != bundle.classes:
         raise DataError(
@@ -104,7 +109,14 @@ def report(run_folder: str | Path) -> Path:
 
 
 def _with_loss(config: Config, loss: Loss | None) -> Config:
-    return replace(config, loss="custom") if loss else config
+    """The configuration that says which loss is used; the name of a loss of one's own stands for it."""
+    if loss is None:
+        if config.loss == "custom":
+            raise UsageError("the loss is 'custom' but none was given; pass loss=.")
+        return config
+    if isinstance(loss, nn.Module) and any(weight.requires_grad for weight in loss.parameters()):
+        raise UsageError("the loss has weights of its own, which are not trained here; give one without.")
+    return replace(config, loss="custom", custom_loss=getattr(loss, "__qualname__", type(loss).__qualname__))
 
 
 def _run_seeds(
@@ -116,18 +128,18 @@ def _run_seeds(
     overwrite: bool,
     on_progress: OnProgress,
 ) -> Results:
-    folder.claim({**asdict(config), "seeds": seeds}, None, overwrite=overwrite)
+    asked = {**asdict(config), "seeds": seeds}
+    command = repeating_command("run", data, folder.path, config, seeds)
+    if folder.claim(asked, None, overwrite=overwrite) is None:
+        folder.write_json("run.json", {"asked": asked, "command": command})
     results = []
     for seed in range(config.seed, config.seed + seeds):
         part = folder.path / f"seed-{seed}"
         progress = partial(_with_prefix, on_progress, f"seed {seed}: ")
         results.append(run(data, out=part, config=replace(config, seed=seed), loss=loss, on_progress=progress))
         if seed == config.seed:
-            first = read_json(part / "run.json")
-            first["asked"]["seeds"] = seeds
-            folder.write_json(
-                "run.json", {**first, "command": f"tercet run {data} --out {folder.path} --seeds {seeds}"}
-            )
+            record = {**read_json(part / "run.json"), "asked": asked, "command": command}
+            folder.write_json("run.json", record)
     combined = combine_seeds(results)
     combined.save(folder.results)
     write_report(folder.path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -13,7 +14,7 @@ from typing import Any
 
 import torch
 
-from tercet.config import Config, resolve
+from tercet.config import PRESETS, Config, resolve
 from tercet.data.imageset import ImageSet
 from tercet.data.sources import Dataset, open_dataset
 from tercet.errors import UsageError
@@ -50,7 +51,7 @@ class Work:
 
 
 def prepare(
-    data: str | Path, out: str | Path, config: Config, overwrite: bool, on_progress: OnProgress, command: str
+    verb: str, data: str | Path, out: str | Path, config: Config, overwrite: bool, on_progress: OnProgress
 ) -> Work:
     """Read and split the data, claim the run folder, fill in the configuration; write `run.json` on a fresh start."""
     started = time.perf_counter()
@@ -67,7 +68,7 @@ def prepare(
         replace(config, device=device),
         image_count=len(train_part),
         size=train_part.images.shape[-1],
-        flip=dataset.name != "digits",
+        flip=isinstance(data, Path) or data != "digits",
     )
     if begun:
         resolved = replace(resolved, precision=begun["precision"])
@@ -76,7 +77,7 @@ def prepare(
         if resolved.precision == "auto":
             trial = fresh_encoder(resolved, train_part, normalize=resolved.normalize)
             resolved = replace(resolved, precision=choose_precision(trial, train_part.images[:PRECISION_IMAGES]))
-        folder.describe(asdict(config), resolved, facts, command)
+        folder.describe(asdict(config), resolved, facts, repeating_command(verb, data, folder.path, config))
     return Work(folder, resolved, train_part, validation, dataset.test, facts, on_progress)
 
 
@@ -105,3 +106,17 @@ def choose_device(asked: str) -> str:
     if not present[asked]:
         raise UsageError(f"--device {asked} is not available to this PyTorch; use --device auto or cpu.")
     return asked
+
+
+def repeating_command(verb: str, data: str | Path, out: Path, config: Config, seeds: int = 1) -> str:
+    """The command line that asks for the same run; empty for what only Python can ask for."""
+    preset = next((name for name, candidate in PRESETS.items() if candidate.epochs == config.epochs), "quick")
+    options = ("loss", "mining", "margin", "encoder", "size", "normalize", "flip", "seed", "precision", "device")
+    given = {name: getattr(config, name) for name in options}
+    given = {name: value for name, value in given.items() if value != getattr(PRESETS[preset], name)}
+    if replace(PRESETS[preset], **given) != config or config.loss == "custom":
+        return ""
+    words = ["tercet", verb, str(data), "--out", str(out), "--preset", preset]
+    for name, value in given.items():
+        words += [f"--{name}" if value else f"--no-{name}"] if isinstance(value, bool) else [f"--{name}", str(value)]
+    return shlex.join(words + (["--seeds", str(seeds)] if seeds > 1 else []))

@@ -23,37 +23,19 @@ def test_equals_sorting_all_distances():
     torch.testing.assert_close(distances, every.sort(1).values[:, :6])
 
 
-@pytest.mark.usefixtures("chunk_elements")
-def test_excludes_the_row_itself_but_not_its_duplicate():
-    points = random_points(15, 2)
-    points = torch.cat([points, points[:3]])  # rows 15 to 17 repeat 0 to 2
-    distances, indices = nearest(points, points, 17, exclude_self=True)
-    assert all(row not in found for row, found in enumerate(indices.tolist()))
-    assert indices[:3, 0].tolist() == [15, 16, 17]
-    assert indices[15:, 0].tolist() == [0, 1, 2]
-    assert bool((distances[[0, 1, 2, 15, 16, 17], 0] < 1e-12).all())
-    assert bool(torch.isfinite(distances).all())
-
-
 def test_lowers_k_to_the_rows_there_are():
     points = random_points(3, 0)
     assert nearest(points, points, 10)[1].shape == (3, 3)
-    assert nearest(points, points, 10, exclude_self=True)[1].shape == (3, 2)
     assert nearest(points[:0], points, 2)[1].shape == (0, 2)
 
 
 def test_votes_by_hand():
     # k = 2: weights 1 and 1 / (1 + 1/2) = 2/3, so shares 3/5 and 2/5.
-    found = knn_probabilities(torch.tensor([[0.1, 0.2], [0.0, 0.0]]), torch.tensor([[1, 0], [2, 2]]), 3)
+    found = knn_probabilities(torch.tensor([[1, 0], [2, 2]]), 3)
     torch.testing.assert_close(found, torch.tensor([[0.4, 0.6, 0.0], [0.0, 0.0, 1.0]]))
 
 
 def test_a_majority_outvotes_the_nearest():
     # k = 3: weights 1, 3/4, 3/5; the two farther ones have 27/20 against 1.
-    found = knn_probabilities(torch.tensor([[0.1, 0.2, 0.3]]), torch.tensor([[0, 1, 1]]), 2)
+    found = knn_probabilities(torch.tensor([[0, 1, 1]]), 2)
     torch.testing.assert_close(found, torch.tensor([[1.0, 1.35]]) / 2.35)
-
-
-def test_refuses_neighbours_out_of_order():
-    with pytest.raises(ValueError, match="nearest first"):
-        knn_probabilities(torch.tensor([[0.2, 0.1]]), torch.tensor([[0, 1]]), 2)

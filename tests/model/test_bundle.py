@@ -102,11 +102,6 @@ def test_gray_arrays_and_pictures_are_read_as_rgb(bundle, pictures):
     np.testing.assert_array_equal(bundle.embed([Image.fromarray(picture) for picture in gray]), wanted)
 
 
-def test_tensors_of_the_library_pass_as_they_are(bundle):
-    tensor = torch.zeros(2, 3, 16, 16, dtype=torch.uint8)
-    assert bundle.pixels(tensor) is tensor
-
-
 def test_no_images_give_no_predictions(bundle):
     assert bundle.predict([]) == []
     assert bundle.embed([]).shape == (0, 8)

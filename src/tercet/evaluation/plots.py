@@ -38,6 +38,7 @@ WIDTH = 7.0  # inches: 1,050 pixels, so that 10 points are 14 pixels when shown 
 DPI = 150
 CENTRED: dict[str, Any] = {"ha": "center", "va": "center"}
 MAX_LABELLED_CELLS = 20  # classes to a side beyond which no number fits its cell
+MAX_NAMED_CLASSES = 150  # beyond, names would be smaller than print
 
 LOOK = {
     "figure.constrained_layout.use": True,
@@ -179,30 +180,29 @@ def loss_figure(history: History) -> Figure:
 def confusion_figure(confusion: Int[np.ndarray, "C C"], classes: Sequence[str]) -> Figure:
     """Each true class a row, each predicted class a column, as percentages of the row.
 
-    The number of test images stands beside the row's name; an empty cell is a confusion that never happened. Above 20
-    classes the colour alone speaks.
+    The number of test images stands beside the row's name. Above 20 classes the colour alone speaks.
     """
     counts = confusion.sum(axis=1)
     percentages = 100 * confusion / np.maximum(counts, 1)[:, None]
     size = len(classes)
-    side = max(WIDTH, 0.14 * size)
+    named = range(size if size <= MAX_NAMED_CLASSES else 0)
+    side = max(WIDTH, 0.14 * min(size, MAX_NAMED_CLASSES))
     figure = Figure(figsize=(side, 0.9 * side))
-    axes = figure.add_subplot(
-        title="Share of each true class, %", xlabel="predicted class", ylabel="true class (images)"
-    )
+    axes = figure.add_subplot(xlabel="predicted class", ylabel="true class (images)")
+    axes.set_title("Share of each true class, %")
     # The square root keeps a confusion of one in a hundred visible beside a diagonal of ninety.
     image = axes.imshow(percentages, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=100))
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     font_size = 10 if size <= 10 else 8 if size <= MAX_LABELLED_CELLS else 7
-    names = [_short(name) for name in classes]
+    names = [_short(classes[index]) for index in named]
     turn = 90 if size > 10 else 45 if max(map(len, names)) > 3 else 0
-    axes.set_xticks(range(size), names, rotation=turn, size=font_size)
+    axes.set_xticks(named, names, rotation=turn, size=font_size)
     if turn == 45:
         for tick_label in axes.get_xticklabels():
             tick_label.set(ha="right", rotation_mode="anchor")
-    row_names = [f"{name} ({count:,})" for name, count in zip(names, counts, strict=True)]
-    axes.set_yticks(range(size), row_names, size=font_size)
+    row_names = [f"{name} ({count:,})" for name, count in zip(names, counts[: len(names)], strict=True)]
+    axes.set_yticks(named, row_names, size=font_size)
     axes.tick_params(length=0)
     if size > MAX_LABELLED_CELLS:
         figure.colorbar(image, shrink=0.6, aspect=30)

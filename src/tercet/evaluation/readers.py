@@ -34,12 +34,10 @@ def fit_knn(
     """A vote of the k nearest training images, k being the one that does best on validation (ties: the smallest)."""
     gallery, labels = train
 
-    def vote(distances: Tensor, indices: Tensor, k: int) -> Tensor:
-        return knn_probabilities(distances[:, :k], labels[indices[:, :k]], class_count)
+    def vote(indices: Tensor, k: int) -> Tensor:
+        return knn_probabilities(labels[indices[:, :k]], class_count)
 
-    distances, indices = nearest(validation[0], gallery, max(NEIGHBOR_COUNTS))
-    scores = {
-        k: float((vote(distances, indices, k).argmax(1) == validation[1]).float().mean()) for k in NEIGHBOR_COUNTS
-    }
+    _, indices = nearest(validation[0], gallery, max(NEIGHBOR_COUNTS))
+    scores = {k: float((vote(indices, k).argmax(1) == validation[1]).float().mean()) for k in NEIGHBOR_COUNTS}
     best = max(NEIGHBOR_COUNTS, key=lambda k: scores[k])
-    return lambda embeddings: vote(*nearest(embeddings, gallery, best), best)
+    return lambda embeddings: vote(nearest(embeddings, gallery, best)[1], best)

@@ -12,21 +12,17 @@ CHUNK_ELEMENTS = 16_000_000  # distances held at a time: 64 MB of float32
 
 
 def nearest(
-    queries: Float[Tensor, "M D"], gallery: Float[Tensor, "N D"], k: int, *, exclude_self: bool = False
+    queries: Float[Tensor, "M D"], gallery: Float[Tensor, "N D"], k: int
 ) -> tuple[Float[Tensor, "M k"], Int64[Tensor, "M k"]]:
     """The k nearest gallery rows of each query, nearest first: (squared distances, indices).
 
-    k is lowered to the number of rows there are. With `exclude_self`, queries and gallery are the same rows and a row
-    is not its own neighbour; a duplicate of it at distance 0 is.
+    k is lowered to the number of rows there are.
     """
-    k = min(k, len(gallery) - int(exclude_self))
+    k = min(k, len(gallery))
     rows = max(1, CHUNK_ELEMENTS // max(1, len(gallery)))
     distances, indices = [], []
     for start in range(0, len(queries), rows):
         chunk = squared_distances(queries[start : start + rows], gallery)  # [rows, N]
-        if exclude_self:
-            own = torch.arange(len(chunk), device=chunk.device)
-            chunk[own, own + start] = torch.inf
         values, positions = chunk.topk(k, dim=1, largest=False)
         distances.append(values)
         indices.append(positions)
@@ -35,16 +31,12 @@ def nearest(
     return torch.cat(distances), torch.cat(indices)
 
 
-def knn_probabilities(
-    neighbor_distances: Float[Tensor, "M k"], neighbor_labels: Int64[Tensor, "M k"], class_count: int
-) -> Float[Tensor, "M C"]:
-    """The share of each class among the k neighbours of each query.
+def knn_probabilities(neighbor_labels: Int64[Tensor, "M k"], class_count: int) -> Float[Tensor, "M C"]:
+    """The share of each class among the k neighbours of each query, which come nearest first.
 
     Neighbours are weighted by 1 / (1 + rank / k): a gentle preference for the nearer ones that settles most ties and
-    needs no length scale. The distances serve only to demand that rows come nearest first.
+    needs no length scale.
     """
-    if neighbor_distances.shape[1] > 1 and bool((neighbor_distances.diff(dim=1) < 0).any()):
-        raise ValueError("found neighbours out of order; expected each row nearest first.")
     k = neighbor_labels.shape[1]
     weights = 1 / (1 + torch.arange(k, device=neighbor_labels.device) / k)  # [k]
     votes = torch.zeros(len(neighbor_labels), class_count, device=neighbor_labels.device)

@@ -62,8 +62,6 @@ class Bundle:
     def pixels(self, images: Any) -> UInt8[Tensor, "N 3 H W"]:
         """Images of any kind that `embed` takes, at the encoder's size."""
         size = int(self.settings["size"])
-        if isinstance(images, Tensor):
-            return images
         if isinstance(images, str | Path | Image.Image):
             raise DataError("found a single image; expected a list of images: put it in brackets.")
         if isinstance(images, np.ndarray):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tercet.model.precision import autocast
 
-BATCH = 500  # images a forward pass; larger is no faster on two cores (docs/log.md, 2026-11-23)
+BATCH = 500  # images a forward pass; the batch of training, so that its kernels are there
 
 
 @torch.no_grad()

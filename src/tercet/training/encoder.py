@@ -96,13 +96,13 @@ def idle_loss(config: Config, batch_images: int) -> float | None:
     """
     if config.loss == "supcon":
         return math.log(batch_images - 1)
-    return config.margin if config.mining in ("hard", "semi-hard") else None
+    return (config.margin or None) if config.mining in ("hard", "semi-hard") else None
 
 
 def knn_accuracy(network: nn.Module, gallery: ImageSet, queries: ImageSet, precision: str) -> float:
     """Share of queries whose nearest neighbours in the gallery vote for the right class."""
     gallery_embeddings = embed(network, gallery.images, precision=precision)
     query_embeddings = embed(network, queries.images, precision=precision)
-    distances, indices = nearest(query_embeddings, gallery_embeddings, NEIGHBORS)
-    votes = knn_probabilities(distances, gallery.labels[indices], len(gallery.classes))
+    _, indices = nearest(query_embeddings, gallery_embeddings, NEIGHBORS)
+    votes = knn_probabilities(gallery.labels[indices], len(gallery.classes))
     return float((votes.argmax(1) == queries.labels).float().mean())

@@ -17,7 +17,7 @@ from tercet.training.randomness import derived_generator
 
 HIDDEN = 120  # the original's network: 128-120-C
 BATCH = 500
-EPOCHS = 10  # 20 gave the same validation accuracy within 0.1 points (docs/log.md, 2026-11-23)
+EPOCHS = 10  # the loss is nearly flat by then (docs/log.md, 2026-11-23)
 FEWEST_STEPS = 500  # for small data sets: a guess
 PEAK_RATE = 3e-3
 WEIGHT_DECAYS = (0.01, 1.0)  # decoupled; the larger one helps where the encoder fits its training images closely

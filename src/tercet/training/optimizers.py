@@ -20,7 +20,7 @@ SMALL_RATE_SHARE = 0.5  # rate of biases, norms and linear layers beside Muon's
 
 
 def orthogonalize(matrix: Float[Tensor, "m n"], steps: int = 3) -> Float[Tensor, "m n"]:
-    """Push all singular values towards 1 by Newton-Schulz steps; after 3 they lie between about 0.5 and 1.5.
+    """Push all singular values towards 1 by Newton-Schulz steps; after 3 most lie between 0.5 and 1.5.
 
     The quintic's coefficients are Jordan's 2024: steepest at 0 among those that keep the values bounded.
     """

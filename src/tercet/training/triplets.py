@@ -2,7 +2,7 @@
 
 A miner takes distances and labels and returns three index tensors: anchors, positives and negatives, row by row.
 Distances are squared Euclidean and are used for choosing only; no gradient flows through a choice. The sum over *all*
-triplets needs no list of them: `all_triplets_hinge` has it in O(B^2 log B) time and O(B^2) memory.
+triplets needs no list of them: `all_triplets_hinge` has it in O(B^2 log K) time and O(B^2) memory.
 Knows nothing of networks or images.
 """
 
