@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pytorch_metric_learning.losses import ProxyAnchorLoss
 
 import tercet
 from pictures import CLASSES, write_folder
-from pytorch_metric_learning.losses import ProxyAnchorLoss
-from tercet.config import PRESETS, Config
+from tercet.config import Config
 from tercet.errors import DataError, UsageError
 from tercet.pipeline import evaluate, report
-from tercet.preparation import repeating_command
 from tercet.run_folder import RunFolder
 
 SMALL = Config(epochs=2, fewest_steps=16, batch_size=24, widths=(8, 16, 16), dimensions=16, precision="fp32")
@@ -225,22 +224,6 @@ def test_losses_that_cannot_be_trained_here_are_refused(folder: Path, tmp_path: 
         tercet.train(folder, out=tmp_path / "run", config=SMALL, loss=ProxyAnchorLoss(3, 16))
     with pytest.raises(UsageError, match="none was given"):
         tercet.train(folder, out=tmp_path / "run", config=replace(SMALL, loss="custom"))
-
-
-@pytest.mark.parametrize(
-    ("config", "seeds", "command"),
-    [
-        (PRESETS["quick"], 1, "tercet run 'my photos' --out r --preset quick"),
-        (
-            replace(PRESETS["standard"], margin=0.3, normalize=False, flip=True, seed=4),
-            3,
-            "tercet run 'my photos' --out r --preset standard --margin 0.3 --no-normalize --flip --seed 4 --seeds 3",
-        ),
-        (SMALL, 1, ""),
-    ],
-)
-def test_command_that_repeats_a_run(config: Config, seeds: int, command: str) -> None:
-    assert repeating_command("run", "my photos", Path("r"), config, seeds) == command
 
 
 def test_unwritable_output_is_one_sentence(folder: Path, tmp_path: Path) -> None:
