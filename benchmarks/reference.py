@@ -105,7 +105,9 @@ def table() -> str:
     jobs = {job: records.select(records.read("reference"), job=job) for job in JOBS}
     jobs = {job: found for job, found in jobs.items() if found}
     lines = [
-        "| | " + " | ".join(f"{job}: {found[0]['data']}" for job, found in jobs.items()) + " |",
+        "| | "
+        + " | ".join(job if job == found[0]["data"] else f"{job}: {found[0]['data']}" for job, found in jobs.items())
+        + " |",
         "|---|" + "---|" * len(jobs),
     ]
     for name in ROWS:

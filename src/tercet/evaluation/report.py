@@ -67,7 +67,8 @@ FIGURES = {
         (
             "loss.png",
             "Line charts: the loss of each training by epoch.",
-            "The losses have different scales and meanings.",
+            "The losses have different scales and meanings. The encoder's is the mean over active triplets, which "
+            "solved ones leave: their share says more.",
         ),
     ],
     "What is taken for what": [
