@@ -133,7 +133,7 @@ def test_a_fault_stops_training_and_leaves_the_checkpoint_before_it(tiny_set, ti
         loss = nn.functional.cross_entropy(outputs, labels)
         return loss * torch.nan if len(calls) == 4 else loss
 
-    with pytest.raises(TrainingError, match="the loss became nan"):
+    with pytest.raises(TrainingError, match="found a loss of nan"):
         train_linear(tiny_set, tiny_config, spoiled, checkpoint=Checkpoint(tmp_path, "key"))
     done = []
     train_linear(
