@@ -156,7 +156,14 @@ def test_signal_ends_with_its_status_and_leaves_a_resumable_run(
 ) -> None:
     environment = {**os.environ, "TERCET_CACHE": str(tmp_path / "cache"), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "tercet", "train", "digits", "--out", str(tmp_path / "run"), "--precision", "fp32"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        # A shell that starts the tests in the background has them ignore SIGINT, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert process.stderr is not None
     deadline = time.monotonic() + 60
     while not (tmp_path / "run/run.json").exists() and time.monotonic() < deadline:
