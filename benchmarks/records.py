@@ -20,7 +20,7 @@ def read(name: str) -> list[dict[str, Any]]:
 
 def has(name: str, **key: Any) -> bool:
     """Whether a record with these values is there already."""
-    return any(all(record.get(field) == value for field, value in key.items()) for record in read(name))
+    return bool(select(read(name), **key))
 
 
 def append(name: str, record: dict[str, Any]) -> None:

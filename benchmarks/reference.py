@@ -1,8 +1,8 @@
 """The reference runs: the whole job as a user runs it, and what each method reaches on the test set.
 
-    python -m benchmarks.reference digits                 five seeds, about five minutes
+    python -m benchmarks.reference digits                 five seeds, about three minutes
     python -m benchmarks.reference quick                  needs $TERCET_CIFAR10; about ten minutes
-    python -m benchmarks.reference standard               the same, about half an hour
+    python -m benchmarks.reference standard               the same, about twenty minutes
     python -m benchmarks.reference original               the original recipe for at least the seconds of `quick`
     python -m benchmarks.reference --table                the table that the README shows
 
@@ -37,14 +37,6 @@ JOBS: dict[str, tuple[str, Config, int]] = {  # data, configuration, number of s
     "original": ("cifar10", ORIGINAL, 1),
 }
 RUNS = Path("runs/reference")
-ROWS = (
-    "triplet_mlp_head",
-    "triplet_linear_head",
-    "triplet_knn",
-    "cnn_cross_entropy",
-    "logistic_regression",
-    "majority",
-)
 
 
 def measure(job: str, seed: int) -> None:
@@ -110,9 +102,9 @@ def table() -> str:
         + " |",
         "|---|" + "---|" * len(jobs),
     ]
-    for name in ROWS:
+    for name, label in LABELS.items():
         cells = [_cell([record["methods"][name] for record in found]) for found in jobs.values()]
-        lines.append(f"| {LABELS[name]} | " + " | ".join(cells) + " |")
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
     lines.append(
         "| encoder + head, training seconds | " + " | ".join(_mean(found, _seconds) for found in jobs.values()) + " |"
     )

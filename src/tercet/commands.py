@@ -17,6 +17,7 @@ from tercet.config import PRESETS, Config
 from tercet.data.archive import list_folder
 from tercet.data.decode import read_image
 from tercet.errors import DataError, UsageError
+from tercet.files import write_arrays
 from tercet.model.bundle import Bundle, load_bundle
 from tercet.terminal import print_results, progress
 
@@ -97,13 +98,9 @@ def embed(*, paths: Sequence[str], model: str, out: str, quiet: bool) -> int:  #
         blocks.append(bundle.embed(pixels))
     if not done:
         raise DataError(f"found no readable image in {', '.join(paths)}; expected image files or folders of them.")
-    target = Path(out)
-    part = target.with_name(f".{target.name}.part.npz")
     try:
-        np.savez(part, embeddings=np.concatenate(blocks), paths=np.array(done))
-        part.replace(target)
+        write_arrays(Path(out), embeddings=np.concatenate(blocks), paths=np.array(done))
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise DataError(f"--out {out} cannot be written ({error.strerror}); give another path.") from error
     print(f"{len(done):,} embeddings: {out}")
     return 1 if unreadable else 0

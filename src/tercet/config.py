@@ -34,7 +34,7 @@ class Config:
     # Learning
     epochs: int = 4  # what three minutes allow on two cores
     fewest_steps: int = 70  # small sets take more epochs to reach it; digits: docs/log.md, 2026-11-23
-    batch_size: int = 500  # a guess; 1,000 takes as long an image
+    batch_size: int = 500  # a guess
     optimizer: str | None = None
     learning_rate: float | None = None
     momentum: float = 0.85  # Jordan 2024

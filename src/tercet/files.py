@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def write_arrays(path: Path, **arrays: Any) -> None:
+    """Write named arrays to `path` as `.npz`, whole or not at all."""
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    write_atomically(path, content.getvalue())
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:

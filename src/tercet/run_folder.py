@@ -19,7 +19,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from tercet.config import Config
@@ -96,12 +95,6 @@ class RunFolder:
     def write_history(self, records: Iterable[Mapping[str, Any]]) -> None:
         """Write `history.jsonl` anew, one record a line."""
         write_atomically(self.history, "".join(json.dumps(record) + "\n" for record in records))
-
-    def write_arrays(self, path: Path, **arrays: Any) -> None:
-        """Write an `.npz` of the folder under a temporary name first."""
-        part = path.with_name(f".{path.name}.part.npz")
-        np.savez(part, **arrays)
-        part.replace(path)
 
 
 def read_json(path: Path) -> dict[str, Any]:

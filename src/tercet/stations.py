@@ -15,6 +15,7 @@ from tercet.evaluation.projection import FEWEST_POINTS, tsne
 from tercet.evaluation.readers import fit_knn, fit_linear
 from tercet.evaluation.results import Results, correctness, method_figures, write_predictions
 from tercet.evaluation.verdict import verdict_of_one
+from tercet.files import write_arrays
 from tercet.geometry.metrics import expected_calibration_error, retrieval
 from tercet.model.bundle import Bundle
 from tercet.model.embed import embed
@@ -127,9 +128,9 @@ def judge(work: Work, learned: Learned) -> Results:
     projection_seconds = 0.0
     if len(test) >= FEWEST_POINTS:
         points, projection_seconds = timed(lambda: tsne(embeddings, work.config.seed))
-        work.folder.write_arrays(work.folder.projection, points=points, labels=test.labels.numpy())
+        write_arrays(work.folder.projection, points=points, labels=test.labels.numpy())
     work.on_progress("t-SNE", 1, 1)
-    work.folder.write_arrays(
+    write_arrays(
         work.folder.embeddings,
         train=learned.train_embeddings.numpy(),
         train_labels=work.train.labels.numpy(),

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-WHITENING_IMAGES = 5_000  # Jordan 2024 takes as many; the patch covariance hardly moves beyond a few hundred
+WHITENING_IMAGES = 5_000  # Jordan 2024 takes as many
 
 
 class Encoder(nn.Module):

@@ -20,9 +20,7 @@ from tercet.training.loop import OnStep, train_network
 from tercet.training.losses import LOSSES, Loss, active_share
 from tercet.training.randomness import derived_generator
 
-GALLERY_IMAGES = (
-    5_000  # training images that the validation images of each epoch are compared with: seconds, not minutes
-)
+GALLERY_IMAGES = 5_000  # training images that each epoch's validation is compared with: a guess
 NEIGHBORS = 10
 
 

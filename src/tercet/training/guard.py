@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tercet.errors import TrainingError
 
-SMALLEST_SPREAD = 1e-4  # variance over squared length; a guess: healthy encoders in the tests stay above 1e-2
+SMALLEST_SPREAD = 1e-4  # variance over squared length; a guess
 STUCK_STEPS = 50  # caught within 50 steps
 STUCK_TOLERANCE = 0.005  # relative: a guess; a healthy supcon toy stayed within 1 % for 30 steps (docs/log.md)
 

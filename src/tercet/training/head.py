@@ -20,7 +20,7 @@ BATCH = 500
 EPOCHS = 10  # the loss is nearly flat by then (docs/log.md, 2026-11-23)
 FEWEST_STEPS = 500  # for small data sets: a guess
 PEAK_RATE = 3e-3
-WEIGHT_DECAYS = (0.01, 1.0)  # decoupled; the larger one helps where the encoder fits its training images closely
+WEIGHT_DECAYS = (0.01, 1.0)  # decoupled; the larger one won in `quick` (docs/log.md, 2026-11-23)
 
 
 def fit_head(

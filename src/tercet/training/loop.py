@@ -108,7 +108,7 @@ def augment(
     """Shift, mirror and blank out parts of a batch.
 
     Mirroring alternates: half of the images, drawn by the seed, are mirrored in even epochs and the others in odd ones,
-    so each pair of epochs shows both sides of every image once. Reference: Jordan 2024, section 3.4.
+    so each pair of epochs shows both sides of every image once. Reference: Jordan 2024.
     """
     if config.flip:
         # A multiplicative hash of (seed, index): its top bit is the image's side in epoch 0.
