@@ -1,18 +1,22 @@
 import pytest
 import torch
 
-from tercet.data.augment import cutout, flip, random_crop
+from tercet.data.augment import center_crop, cutout, flip, random_crop
 
 
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def random_images(count, height=6, width=8):
-    return torch.randint(256, (count, 3, height, width), generator=seeded(9)).to(torch.uint8)
+def random_images(count, side=8):
+    return torch.randint(256, (count, 3, side, side), generator=seeded(9)).to(torch.uint8)
 
 
-@pytest.mark.parametrize("change", [random_crop, cutout])
+def shift(images, padding, generator):
+    return random_crop(images, images.shape[-1], padding, generator)
+
+
+@pytest.mark.parametrize("change", [shift, cutout])
 def test_keeps_shape_and_type_and_leaves_the_input_alone(change):
     images = random_images(5)
     before = images.clone()
@@ -23,13 +27,13 @@ def test_keeps_shape_and_type_and_leaves_the_input_alone(change):
     assert torch.equal(images, before)
 
 
-@pytest.mark.parametrize("change", [random_crop, cutout])
+@pytest.mark.parametrize("change", [shift, cutout])
 def test_zero_is_the_identity(change):
     images = random_images(4)
     assert torch.equal(change(images, 0, seeded()), images)
 
 
-@pytest.mark.parametrize("change", [random_crop, cutout])
+@pytest.mark.parametrize("change", [shift, cutout])
 def test_the_generator_decides(change):
     images = random_images(8)
     assert torch.equal(change(images, 2, seeded(1)), change(images, 2, seeded(1)))
@@ -40,17 +44,33 @@ def test_a_crop_is_a_window_of_the_mirrored_border():
     # Rows of 1, 2, 3, mirrored about their ends by one: 2 1 2 3 2, so the windows are 212, 123 and 232.
     row = torch.tensor([1, 2, 3], dtype=torch.uint8)
     images = row.expand(60, 3, 3, 3).contiguous()
-    rows = {tuple(image[0, 0].tolist()) for image in random_crop(images, 1, seeded())}
+    rows = {tuple(image[0, 0].tolist()) for image in shift(images, 1, seeded())}
     assert rows == {(2, 1, 2), (1, 2, 3), (2, 3, 2)}
 
 
 def test_each_image_is_cut_once_and_every_shift_occurs():
     images = random_images(200)
     padded = torch.nn.functional.pad(images.float(), (2,) * 4, mode="reflect").to(torch.uint8)
-    windows = torch.stack([padded[:, :, y : y + 6, x : x + 8] for y in range(5) for x in range(5)])  # [25, B, 3, H, W]
-    matches = (windows == random_crop(images, 2, seeded())).flatten(2).all(2)  # [25, B]
+    windows = torch.stack([padded[:, :, y : y + 8, x : x + 8] for y in range(5) for x in range(5)])  # [25, B, 3, H, W]
+    matches = (windows == shift(images, 2, seeded())).flatten(2).all(2)  # [25, B]
     assert bool(matches.any(0).all())
     assert bool(matches.any(1).all())
+
+
+def test_a_smaller_crop_needs_no_border_and_reaches_every_corner():
+    images = random_images(100, side=5)
+    windows = torch.stack([images[:, :, y : y + 3, x : x + 3] for y in range(3) for x in range(3)])
+    matches = (windows == random_crop(images, 3, 0, seeded())).flatten(2).all(2)  # [9, B]
+    assert bool(matches.any(0).all())
+    assert bool(matches.any(1).all())
+
+
+def test_the_central_square_by_hand():
+    row = torch.arange(5, dtype=torch.uint8)
+    images = row.expand(1, 3, 5, 5)
+    assert center_crop(images, 3)[0, 0].tolist() == [[1, 2, 3]] * 3
+    assert center_crop(images, 2)[0, 0].tolist() == [[1, 2]] * 2
+    assert torch.equal(center_crop(images, 5), images)
 
 
 def test_flips_the_chosen_only():

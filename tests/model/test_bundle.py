@@ -19,7 +19,7 @@ def make_bundle(tiny_set):
         shape = {"dimensions": 8, "widths": [4, 8], "normalize": True}
         images = torch.nn.functional.pad(tiny_set.images, (2, 2, 2, 2))
         generator = torch.Generator().manual_seed(0)
-        encoder = new_encoder(name, images, tiny_set.channel_statistics(), **shape, generator=generator)
+        encoder = new_encoder(name, images, tiny_set.channel_statistics(), size=16, **shape, generator=generator)
         encoder.train()(images)  # statistics that a fresh encoder has not
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)

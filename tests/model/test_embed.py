@@ -13,6 +13,7 @@ def encoder(tiny_set):
         "fast",
         tiny_set.images,
         tiny_set.channel_statistics(),
+        size=12,
         dimensions=8,
         widths=(4, 8),
         normalize=True,

@@ -26,6 +26,7 @@ def encoder_for(images, name="fast", seed=0, dimensions=128, widths=(4, 8, 16), 
         name,
         images,
         statistics(images),
+        size=images.shape[-1],
         dimensions=dimensions,
         widths=widths,
         normalize=normalize,
@@ -53,7 +54,11 @@ def test_without_normalize_the_backbone_speaks_for_itself():
 
 def test_preprocessing_by_hand():
     encoder = Encoder(
-        nn.Flatten(), mean=torch.tensor([0.0, 5.0, 10.0]), std=torch.tensor([1.0, 5.0, 10.0]), normalize=False
+        nn.Flatten(),
+        size=1,
+        mean=torch.tensor([0.0, 5.0, 10.0]),
+        std=torch.tensor([1.0, 5.0, 10.0]),
+        normalize=False,
     )
     pixel = torch.tensor([3, 10, 0], dtype=torch.uint8).reshape(1, 3, 1, 1)
     assert encoder(pixel).tolist() == [[3.0, 1.0, -1.0]]
@@ -61,9 +66,19 @@ def test_preprocessing_by_hand():
 
 def test_any_module_serves_as_backbone():
     encoder = Encoder(
-        nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), mean=torch.zeros(3), std=torch.ones(3), normalize=True
+        nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        size=8,
+        mean=torch.zeros(3),
+        std=torch.ones(3),
+        normalize=True,
     )
     torch.testing.assert_close(encoder(smooth_images(2, 8)).norm(dim=1), torch.ones(2))
+
+
+def test_of_a_larger_image_the_centre_counts():
+    images = smooth_images(3, 16)
+    encoder = encoder_for(images[:, :, 2:14, 2:14], widths=(4, 8))
+    assert torch.equal(encoder(images), encoder(images[:, :, 2:14, 2:14]))
 
 
 def test_layers_of_classic():
@@ -105,7 +120,7 @@ def test_whitening_survives_images_of_one_colour():
     backbone = FastBackbone(8, (4, 8))
     backbone.whiten(torch.zeros(4, 3, 12, 12))
     assert bool(torch.isfinite(backbone.stem.weight).all())
-    encoder = Encoder(backbone, mean=torch.full((3,), 90.0), std=torch.ones(3), normalize=True).eval()
+    encoder = Encoder(backbone, size=12, mean=torch.full((3,), 90.0), std=torch.ones(3), normalize=True).eval()
     assert bool(torch.isfinite(encoder(images)).all())
 
 

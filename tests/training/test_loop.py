@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch import nn
 
+from tercet.data.augment import random_crop
 from tercet.data.imageset import ImageSet
 from tercet.errors import TrainingError
 from tercet.training import loop
 from tercet.training.checkpoint import Checkpoint, TrainingState
 from tercet.training.encoder import train_encoder
 from tercet.training.guard import Guard
-from tercet.training.loop import augment, plan_epoch, rate_scale, train_network, update_average
+from tercet.training.loop import augment, image_inputs, plan_epoch, rate_scale, train_network, update_average
 
 
 class Interruption(Exception):  # noqa: N818
@@ -105,7 +106,9 @@ def train_linear(tiny_set, config, loss, **changes):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = Pixels()
-    return network, *train_network(network, loss, tiny_set, config, **(arguments | changes))
+    return network, *train_network(
+        network, loss, tiny_set.labels, image_inputs(tiny_set.images, config), config, **(arguments | changes)
+    )
 
 
 def test_trains_any_network_by_any_loss_and_records_each_epoch(tiny_set, tiny_config):
@@ -176,12 +179,12 @@ def test_leaves_the_global_random_state_alone(training):
 
 def numbered_images(count):
     """Images of which no two are equal and none is its own mirror image."""
-    images = torch.arange(count * 3 * 16).reshape(count, 3, 4, 4) % 251
+    images = torch.arange(count * 3 * 100).reshape(count, 3, 10, 10) % 251
     return images.to(torch.uint8)
 
 
 def test_mirroring_shows_both_sides_of_every_image_over_two_epochs(tiny_config):
-    config = replace(tiny_config, crop_padding=0)
+    config = replace(tiny_config, size=10, crop_padding=0)
     images, indices = numbered_images(64), torch.arange(64) + 1000
     first, second, third = (augment(images, indices, epoch, config, torch.Generator()) for epoch in (0, 1, 2))
     assert torch.equal(first.flip(3), second)
@@ -193,7 +196,7 @@ def test_mirroring_shows_both_sides_of_every_image_over_two_epochs(tiny_config):
 
 
 def test_the_side_of_an_image_does_not_depend_on_its_batch(tiny_config):
-    config = replace(tiny_config, crop_padding=0)
+    config = replace(tiny_config, size=10, crop_padding=0)
     images, indices = numbered_images(20), torch.arange(20)
     order = torch.randperm(20, generator=torch.Generator().manual_seed(0))
     together = augment(images, indices, 3, config, torch.Generator())
@@ -202,27 +205,33 @@ def test_the_side_of_an_image_does_not_depend_on_its_batch(tiny_config):
 
 def test_augmentation_follows_the_configuration(tiny_config):
     images, indices = numbered_images(20), torch.arange(20)
-    off = replace(tiny_config, flip=False, crop_padding=0, cutout=0)
+    off = replace(tiny_config, size=10, flip=False, crop_padding=0, cutout=0)
     assert torch.equal(augment(images, indices, 0, off, torch.Generator()), images)
     for change in ({"flip": True}, {"crop_padding": 1}, {"cutout": 2}):
         changed = augment(images, indices, 0, replace(off, **change), torch.Generator().manual_seed(0))
         assert not torch.equal(changed, images)
 
 
+def test_images_larger_than_the_network_are_cropped_without_a_border(tiny_config):
+    images, indices = numbered_images(20), torch.arange(20)
+    config = replace(tiny_config, size=9, flip=False, crop_padding=2)
+    cropped = augment(images, indices, 0, config, torch.Generator().manual_seed(0))
+    assert torch.equal(cropped, random_crop(images, 9, 0, torch.Generator().manual_seed(0)))
+
+
 def test_the_plan_differs_between_epochs_and_seeds_only(tiny_set, tiny_config):
-    plan = plan_epoch(tiny_set, tiny_config, 0)
+    plan = plan_epoch(tiny_set.labels, tiny_config, 0)
     assert plan.shape == (3, 16)
-    assert torch.equal(plan, plan_epoch(tiny_set, tiny_config, 0))
-    assert not torch.equal(plan, plan_epoch(tiny_set, tiny_config, 1))
-    assert not torch.equal(plan, plan_epoch(tiny_set, replace(tiny_config, seed=1), 0))
+    assert torch.equal(plan, plan_epoch(tiny_set.labels, tiny_config, 0))
+    assert not torch.equal(plan, plan_epoch(tiny_set.labels, tiny_config, 1))
+    assert not torch.equal(plan, plan_epoch(tiny_set.labels, replace(tiny_config, seed=1), 0))
 
 
 def test_says_once_which_classes_repeat_images(tiny_config, caplog):
     labels = torch.tensor([0] * 30 + [1] * 3)
-    uneven = ImageSet(torch.zeros(33, 3, 4, 4, dtype=torch.uint8), labels, ("many", "few", "none"))
     with caplog.at_level(logging.INFO):
         for epoch in (0, 1):
-            plan_epoch(uneven, tiny_config, epoch)
+            plan_epoch(labels, tiny_config, epoch)
     assert [record.getMessage() for record in caplog.records] == [
         "1 classes have fewer than 8 images and repeat some in a batch"
     ]

@@ -7,22 +7,30 @@ from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 
-def random_crop(images: UInt8[Tensor, "B 3 H W"], padding: int, generator: torch.Generator) -> UInt8[Tensor, "B 3 H W"]:
-    """Shift each image by up to `padding` pixels each way; the border mirrors the image.
+def random_crop(
+    images: UInt8[Tensor, "B 3 H H"], size: int, padding: int, generator: torch.Generator
+) -> UInt8[Tensor, "B 3 S S"]:
+    """Cut a square of `size` pixels out of each image at a random place; a border of `padding` mirrors the image.
 
-    Images that share a shift are cut out of the padded batch together: (2 padding + 1)^2 slices instead of B.
+    Images that share a place are cut out of the batch together.
     """
-    if padding == 0:
+    places = images.shape[-1] + 2 * padding - size + 1
+    if places == 1:
         return images
-    height, width = images.shape[2:]
-    padded = torch.nn.functional.pad(images.float(), (padding,) * 4, mode="reflect").to(torch.uint8)
-    shifts = torch.randint(2 * padding + 1, (2, len(images)), generator=generator).to(images.device)
-    cropped = torch.empty_like(images)
-    for top in range(2 * padding + 1):
-        for left in range(2 * padding + 1):
-            chosen = (shifts[0] == top) & (shifts[1] == left)
-            cropped[chosen] = padded[chosen, :, top : top + height, left : left + width]
+    if padding:
+        images = torch.nn.functional.pad(images.float(), (padding,) * 4, mode="reflect").to(torch.uint8)
+    corners = torch.randint(places, (2, len(images)), generator=generator)
+    cropped = images.new_empty(len(images), 3, size, size)
+    for top, left in set(zip(*corners.tolist(), strict=True)):
+        chosen = ((corners[0] == top) & (corners[1] == left)).to(images.device)
+        cropped[chosen] = images[chosen, :, top : top + size, left : left + size]
     return cropped
+
+
+def center_crop(images: UInt8[Tensor, "B 3 H H"], size: int) -> UInt8[Tensor, "B 3 S S"]:
+    """The central square of `size` pixels of each image; an odd pixel more is left on the lower right."""
+    start = (images.shape[-1] - size) // 2
+    return images[:, :, start : start + size, start : start + size]
 
 
 def flip(images: UInt8[Tensor, "B 3 H W"], chosen: Bool[Tensor, " B"]) -> UInt8[Tensor, "B 3 H W"]:

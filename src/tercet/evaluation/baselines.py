@@ -23,7 +23,7 @@ from tercet.model.embed import embed
 from tercet.training.checkpoint import Checkpoint, History
 from tercet.training.encoder import fresh_encoder
 from tercet.training.guard import Guard
-from tercet.training.loop import OnStep, train_network
+from tercet.training.loop import OnStep, image_inputs, train_network
 from tercet.training.randomness import derived_seed
 
 Classify = Callable[[Tensor], Tensor]  # uint8 [N, 3, H, W] -> probabilities [N, C]
@@ -57,7 +57,8 @@ def fit_cnn(
     average, history = train_network(
         network,
         partial(nn.functional.cross_entropy, label_smoothing=config.label_smoothing),
-        train,
+        train.labels,
+        image_inputs(train.images, config),
         config,
         generator=torch.Generator(),
         checkpoint=checkpoint,

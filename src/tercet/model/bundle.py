@@ -95,7 +95,8 @@ def load_bundle(folder: str | Path) -> Bundle:
             raise ModelError(f"{folder} is of another format version; expected {FORMAT}: train it again.")
         classes = tuple(map(str, settings.pop("classes")))
         backbone = BACKBONES[settings["encoder"]](settings["dimensions"], settings["size"], settings["widths"])
-        encoder = Encoder(backbone, mean=torch.zeros(3), std=torch.ones(3), normalize=settings["normalize"])
+        statistics = {"mean": torch.zeros(3), "std": torch.ones(3)}  # replaced by the tensors of the file
+        encoder = Encoder(backbone, size=settings["size"], **statistics, normalize=settings["normalize"])
         head = Head(settings["dimensions"], len(classes), settings["hidden"])
         tensors = load((folder / "model.safetensors").read_bytes())
         for prefix, module in (("encoder.", encoder), ("head.", head)):

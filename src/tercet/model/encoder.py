@@ -15,27 +15,30 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from tercet.data.augment import center_crop
+
 WHITENING_IMAGES = 5_000  # Jordan 2024 takes as many
 
 
 class Encoder(nn.Module):
-    """Image -> embedding of D numbers, of unit length if `normalize`."""
+    """Image -> embedding of D numbers, of unit length if `normalize`; of a larger image the central `size` pixels."""
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, backbone: nn.Module, *, mean: Float[Tensor, " 3"], std: Float[Tensor, " 3"], normalize: bool
+        self, backbone: nn.Module, *, size: int, mean: Float[Tensor, " 3"], std: Float[Tensor, " 3"], normalize: bool
     ) -> None:
         super().__init__()
         self.backbone = backbone
+        self.size = size
         self.normalize = normalize
         self.register_buffer("mean", mean.reshape(1, 3, 1, 1))
         self.register_buffer("std", std.reshape(1, 3, 1, 1))
 
-    def forward(self, images: UInt8[Tensor, "B 3 H W"]) -> Float[Tensor, "B D"]:
+    def forward(self, images: UInt8[Tensor, "B 3 H H"]) -> Float[Tensor, "B D"]:
         """Embed raw images of the 0..255 scale."""
-        pixels = (images.float() - self.mean) / self.std
+        pixels = (center_crop(images, self.size).float() - self.mean) / self.std
         embeddings = self.backbone(pixels.contiguous(memory_format=torch.channels_last)).float()
         return nn.functional.normalize(embeddings, dim=1) if self.normalize else embeddings
 
@@ -114,9 +117,10 @@ BACKBONES: dict[str, Callable[[int, int, Sequence[int]], nn.Module]] = {"fast": 
 
 def new_encoder(
     name: str,
-    images: UInt8[Tensor, "N 3 H W"],
+    images: UInt8[Tensor, "N 3 H H"],
     statistics: tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]],
     *,
+    size: int,
     dimensions: int,
     widths: Sequence[int],
     normalize: bool,
@@ -126,8 +130,8 @@ def new_encoder(
     mean, std = statistics
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
-        backbone = BACKBONES[name](dimensions, images.shape[-1], widths)
-    encoder = Encoder(backbone, mean=mean, std=std, normalize=normalize)
+        backbone = BACKBONES[name](dimensions, size, widths)
+    encoder = Encoder(backbone, size=size, mean=mean, std=std, normalize=normalize)
     if isinstance(backbone, FastBackbone):
         chosen = torch.randperm(len(images), generator=generator)[:WHITENING_IMAGES]
         backbone.whiten((images[chosen].float() - encoder.mean) / encoder.std)

@@ -16,7 +16,7 @@ from tercet.model.embed import embed
 from tercet.model.encoder import Encoder, new_encoder
 from tercet.training.checkpoint import Checkpoint, History
 from tercet.training.guard import Guard
-from tercet.training.loop import OnStep, train_network
+from tercet.training.loop import OnStep, image_inputs, train_network
 from tercet.training.losses import LOSSES, Loss, active_share
 from tercet.training.randomness import derived_generator
 
@@ -30,6 +30,7 @@ def fresh_encoder(config: Config, train: ImageSet, *, normalize: bool) -> Encode
         config.encoder,
         train.images,
         train.channel_statistics(),
+        size=config.size or train.images.shape[-1],
         dimensions=config.dimensions,
         widths=config.widths,
         normalize=normalize,
@@ -67,7 +68,8 @@ def train_encoder(
     average, history = train_network(
         encoder,
         loss or configured_loss(config, generator),
-        train,
+        train.labels,
+        image_inputs(train.images, config),
         config,
         generator=generator,
         checkpoint=checkpoint or Checkpoint(None, ""),

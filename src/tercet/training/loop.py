@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from tercet.config import Config
 from tercet.data.augment import cutout, flip, random_crop
 from tercet.data.batches import batch_shape, epoch_batches
-from tercet.data.imageset import ImageSet
 from tercet.model.precision import autocast
 from tercet.training.checkpoint import Checkpoint, History, TrainingState
 from tercet.training.guard import Guard
@@ -29,6 +28,8 @@ from tercet.training.randomness import derived_generator, derived_seed
 
 logger = logging.getLogger(__name__)
 
+# (image indices [B], epoch, generator) -> what the network takes
+Inputs = Callable[[Tensor, int, torch.Generator], Tensor]
 Describe = Callable[[nn.Module, Tensor, Tensor], dict[str, float]]  # (average, last outputs, their labels) -> record
 OnStep = Callable[[int, int], None]  # (steps done, steps in all)
 CHECKPOINT_SECONDS = 20.0
@@ -37,7 +38,8 @@ CHECKPOINT_SECONDS = 20.0
 def train_network(
     network: nn.Module,
     loss: Loss,
-    train: ImageSet,
+    labels: Int64[Tensor, " N"],
+    inputs: Inputs,
     config: Config,
     *,
     generator: torch.Generator,
@@ -46,14 +48,15 @@ def train_network(
     describe: Describe,
     on_step: OnStep = lambda *_: None,
 ) -> tuple[nn.Module, History]:
-    """Train `network` by `loss(network(images), labels)`; return the running average of its weights and the history.
+    """Train `network` by `loss(network(inputs), labels)`; return the running average of its weights and the history.
 
-    `config` is resolved. `generator` is reseeded at every step; a loss that draws random numbers holds the same object.
-    `describe` adds to the record of each epoch.
+    `inputs` gives a batch of images, augmented, or of whatever stands for them. `config` is resolved. `generator` is
+    reseeded at every step; a loss that draws random numbers holds the same object. `describe` adds to the record of
+    each epoch.
     Raises TrainingError where training diverges or collapses; checkpoints written before stay good.
     """
     device = next(network.parameters()).device
-    plan = [(epoch, indices) for epoch in range(config.epochs) for indices in plan_epoch(train, config, epoch)]
+    plan = [(epoch, indices) for epoch in range(config.epochs) for indices in plan_epoch(labels, config, epoch)]
     optimizers = build_optimizers(network, config)
     state = TrainingState(network, copy.deepcopy(network), optimizers)
     checkpoint.restore(state)
@@ -62,12 +65,11 @@ def train_network(
         started = time.perf_counter()
         epoch, indices = plan[state.step]
         generator.manual_seed(derived_seed(config.seed, "step", state.step))
-        images = augment(train.images[indices], indices, epoch, config, generator).to(device)
-        labels = train.labels[indices].to(device)
+        batch, batch_labels = inputs(indices, epoch, generator).to(device), labels[indices].to(device)
         set_rates(optimizers, rate_scale(state.step / len(plan), config.warmup_share))
         with autocast(config.precision, device):
-            outputs = network(images)
-        value = loss(outputs.float(), labels)
+            outputs = network(batch)
+        value = loss(outputs.float(), batch_labels)
         guard.check(float(value.detach()), outputs.detach())
         value.backward()
         for optimizer in optimizers:
@@ -75,10 +77,10 @@ def train_network(
             optimizer.zero_grad()
         state.step += 1
         update_average(state.average, network, min(config.averaging, state.step / (state.step + 10)))
-        state.count(float(value.detach()), len(images), time.perf_counter() - started)
+        state.count(float(value.detach()), len(batch), time.perf_counter() - started)
         on_step(state.step, len(plan))
         if state.step == len(plan) or plan[state.step][0] != epoch:
-            state.close_epoch(epoch + 1, describe(state.average, outputs.detach().float(), labels))
+            state.close_epoch(epoch + 1, describe(state.average, outputs.detach().float(), batch_labels))
             logger.info("epoch %d of %d: %s", epoch + 1, config.epochs, state.history[-1])
         if state.step == len(plan) or time.monotonic() - saved > CHECKPOINT_SECONDS:
             checkpoint.save(state)
@@ -86,26 +88,29 @@ def train_network(
     return state.average, state.history
 
 
-def plan_epoch(train: ImageSet, config: Config, epoch: int) -> Int64[Tensor, "S B"]:
+def plan_epoch(labels: Int64[Tensor, " N"], config: Config, epoch: int) -> Int64[Tensor, "S B"]:
     """The indices of each batch of one epoch; says in the log which classes must repeat images."""
-    counts = [count for count in train.class_counts() if count]
+    counts = [count for count in torch.bincount(labels).tolist() if count]
     classes_per_batch, images_per_class = batch_shape(counts, config.batch_size)
     short = sum(count < images_per_class for count in counts)
     if epoch == 0 and short:
         logger.info("%d classes have fewer than %d images and repeat some in a batch", short, images_per_class)
-    return epoch_batches(
-        train.labels, classes_per_batch, images_per_class, derived_generator(config.seed, "batches", epoch)
-    )
+    return epoch_batches(labels, classes_per_batch, images_per_class, derived_generator(config.seed, "batches", epoch))
+
+
+def image_inputs(images: UInt8[Tensor, "N 3 H H"], config: Config) -> Inputs:
+    """Batches of these images, augmented as configured."""
+    return lambda indices, epoch, generator: augment(images[indices], indices, epoch, config, generator)
 
 
 def augment(
-    images: UInt8[Tensor, "B 3 H W"],
+    images: UInt8[Tensor, "B 3 H H"],
     indices: Int64[Tensor, " B"],
     epoch: int,
     config: Config,
     generator: torch.Generator,
-) -> UInt8[Tensor, "B 3 H W"]:
-    """Shift, mirror and blank out parts of a batch.
+) -> UInt8[Tensor, "B 3 S S"]:
+    """Mirror, crop and blank out parts of a batch. Images larger than the network's size need no mirrored border.
 
     Mirroring alternates: half of the images, drawn by the seed, are mirrored in even epochs and the others in odd ones,
     so each pair of epochs shows both sides of every image once. Reference: Jordan 2024.
@@ -114,7 +119,9 @@ def augment(
         # A multiplicative hash of (seed, index): its top bit is the image's side in epoch 0.
         sides = (indices * 2_654_435_761 + derived_seed(config.seed, "flip") % 2**31) // 2**31 % 2
         images = flip(images, (sides + epoch) % 2 == 1)
-    images = random_crop(images, config.crop_padding, generator)
+    side = images.shape[-1]
+    size = config.size or side
+    images = random_crop(images, size, config.crop_padding if size == side else 0, generator)
     return cutout(images, config.cutout, generator)
 
 
