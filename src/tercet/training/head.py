@@ -30,10 +30,17 @@ def fit_head(
     class_count: int,
     hidden: int | None,
     seed: int,
+    class_weight: str = "none",
 ) -> tuple[Head, History]:
-    """The head of the weight decay that does best on `validation` (ties: the smaller), and its history."""
+    """The head of the weight decay that does best on `validation` (ties: the smaller), and its history.
+
+    `class_weight` "balanced" lets every class count the same in the loss and in that choice, however many images it
+    has; "none" lets every image count the same.
+    """
+    shares = torch.bincount(train[1], minlength=class_count).float()
+    weights = shares.clamp_min(1).reciprocal() if class_weight == "balanced" else torch.ones(class_count)
     candidates = [
-        _fit(train, validation, class_count=class_count, hidden=hidden, seed=seed, weight_decay=weight_decay)
+        _fit(train, validation, weights, hidden=hidden, seed=seed, weight_decay=weight_decay)
         for weight_decay in WEIGHT_DECAYS
     ]
     return max(candidates, key=lambda candidate: candidate[1][-1]["validation_accuracy"])
@@ -42,8 +49,8 @@ def fit_head(
 def _fit(
     train: tuple[Tensor, Tensor],
     validation: tuple[Tensor, Tensor],
+    weights: Float[Tensor, " C"],
     *,
-    class_count: int,
     hidden: int | None,
     seed: int,
     weight_decay: float,
@@ -52,7 +59,7 @@ def _fit(
     generator = derived_generator(seed, "head")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
-        head = Head(embeddings.shape[1], class_count, hidden)
+        head = Head(embeddings.shape[1], len(weights), hidden)
     head.mean.copy_(embeddings.mean(0))
     head.std.copy_(embeddings.std(0, correction=0).clamp_min(1e-6))
     steps_per_epoch = math.ceil(len(labels) / BATCH)
@@ -63,7 +70,7 @@ def _fit(
     for epoch in range(1, epochs + 1):
         losses = []
         for indices in torch.randperm(len(labels), generator=generator).split(BATCH):
-            loss = nn.functional.cross_entropy(head(embeddings[indices]), labels[indices])
+            loss = nn.functional.cross_entropy(head(embeddings[indices]), labels[indices], weights)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -75,14 +82,15 @@ def _fit(
                 "step": epoch * steps_per_epoch,
                 "loss": sum(losses) / len(losses),
                 "weight_decay": weight_decay,
-                "train_accuracy": _accuracy(head, train),
-                "validation_accuracy": _accuracy(head, validation),
+                "train_accuracy": _accuracy(head, train, weights),
+                "validation_accuracy": _accuracy(head, validation, weights),
             }
         )
     return head, history
 
 
 @torch.no_grad()
-def _accuracy(head: Head, data: tuple[Tensor, Tensor]) -> float:
+def _accuracy(head: Head, data: tuple[Tensor, Tensor], weights: Float[Tensor, " C"]) -> float:
+    """Share of images read rightly, each counted by the weight of its class."""
     embeddings, labels = data
-    return float((head(embeddings).argmax(1) == labels).float().mean())
+    return float((head(embeddings).argmax(1) == labels).float() @ weights[labels] / weights[labels].sum())
