@@ -98,6 +98,11 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     add("--size", type=int, metavar="PIXELS", help="side of the square images (default 32, or 64 for larger images)")
     add("--normalize", action=argparse.BooleanOptionalAction, help="embeddings of unit length (default) or raw")
     add("--flip", action=argparse.BooleanOptionalAction, help="mirror images in training (default, but for digits)")
+    add(
+        "--class-weight",
+        choices=CHOICES["class_weight"],
+        help="in the head's loss: every class counts alike (balanced, default) or every image",
+    )
     add("--seed", type=int, help="of the split, the first weights and the order of images (default 0)")
     add("--precision", choices=CHOICES["precision"], help="auto tries both on this machine (default auto)")
     add("--device", choices=CHOICES["device"], help="(default auto: the fastest present)")

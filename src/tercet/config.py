@@ -41,6 +41,7 @@ class Config:
     weight_decay: float = 0.0  # a guess; Muon holds the filters at a fixed norm
     warmup_share: float = 0.1  # of all steps, linearly up; then linearly down to zero: a guess
     averaging: float = 0.95  # decay a step of the running average of the weights: a guess
+    class_weight: str = "balanced"  # of the head; better for rare classes and all in all: docs/log.md, 2026-11-24
     label_smoothing: float = 0.1  # of the CNN baseline; Szegedy et al. 2016
 
     # Augmentation
@@ -58,7 +59,7 @@ class Config:
         for name, allowed in CHOICES.items():
             found = getattr(self, name)
             if found is not None and found not in allowed:
-                raise UsageError(f"--{name} is {found!r}; expected one of {', '.join(allowed)}.")
+                raise UsageError(f"--{name.replace('_', '-')} is {found!r}; expected one of {', '.join(allowed)}.")
         for name, least in LEAST.items():
             found = getattr(self, name)
             if found is not None and not least <= found < math.inf:
@@ -69,6 +70,7 @@ CHOICES = {
     "encoder": ("fast", "classic"),
     "loss": ("triplet", "supcon", "custom"),
     "mining": ("all", "semi-hard", "hard", "random"),
+    "class_weight": ("none", "balanced"),
     "optimizer": ("muon", "adam"),
     "precision": ("auto", "fp32", "bf16"),
     "device": ("auto", "cpu", "cuda", "mps"),

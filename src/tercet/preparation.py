@@ -111,12 +111,25 @@ def choose_device(asked: str) -> str:
 def repeating_command(verb: str, data: str | Path, out: Path, config: Config, seeds: int = 1) -> str:
     """The command line that asks for the same run; empty for what only Python can ask for."""
     preset = next((name for name, candidate in PRESETS.items() if candidate.epochs == config.epochs), "quick")
-    options = ("loss", "mining", "margin", "encoder", "size", "normalize", "flip", "seed", "precision", "device")
+    options = (
+        "loss",
+        "mining",
+        "margin",
+        "encoder",
+        "size",
+        "normalize",
+        "flip",
+        "class_weight",
+        "seed",
+        "precision",
+        "device",
+    )
     given = {name: getattr(config, name) for name in options}
     given = {name: value for name, value in given.items() if value != getattr(PRESETS[preset], name)}
     if replace(PRESETS[preset], **given) != config or config.loss == "custom":
         return ""
     words = ["tercet", verb, str(data), "--out", str(out), "--preset", preset]
     for name, value in given.items():
-        words += [f"--{name}" if value else f"--no-{name}"] if isinstance(value, bool) else [f"--{name}", str(value)]
+        flag = name.replace("_", "-")
+        words += [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
     return shlex.join(words + (["--seeds", str(seeds)] if seeds > 1 else []))

@@ -62,6 +62,7 @@ def learn(work: Work, loss: Loss | None = None) -> Learned:
         class_count=len(work.train.classes),
         hidden=HIDDEN,
         seed=work.config.seed,
+        class_weight=work.config.class_weight,
     )
     head_seconds = time.perf_counter() - started
     settings = {key: getattr(work.config, key) for key in ("encoder", "widths", "dimensions", "normalize", "size")}
@@ -86,7 +87,15 @@ def fit_readers(work: Work, learned: Learned) -> dict[str, Fitted]:
     train_pair = (learned.train_embeddings, work.train.labels)
     validation_pair = (learned.validation_embeddings, work.validation.labels)
     class_count = len(work.train.classes)
-    linear, linear_seconds = timed(lambda: fit_linear(train_pair, validation_pair, class_count, work.config.seed))
+    linear, linear_seconds = timed(
+        lambda: fit_linear(
+            train_pair,
+            validation_pair,
+            class_count=class_count,
+            seed=work.config.seed,
+            class_weight=work.config.class_weight,
+        )
+    )
     knn, knn_seconds = timed(lambda: fit_knn(train_pair, validation_pair, class_count))
     return {
         "triplet_mlp_head": Fitted(learned.bundle.probabilities, learned.encoder_seconds + learned.head_seconds),

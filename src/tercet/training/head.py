@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from tercet.geometry.metrics import accuracy, balanced_accuracy, confusion_matrix
 from tercet.model.head import Head
 from tercet.training.checkpoint import History
 from tercet.training.randomness import derived_generator
@@ -30,20 +31,21 @@ def fit_head(
     class_count: int,
     hidden: int | None,
     seed: int,
-    class_weight: str = "none",
+    class_weight: str = "balanced",
 ) -> tuple[Head, History]:
     """The head of the weight decay that does best on `validation` (ties: the smaller), and its history.
 
     `class_weight` "balanced" lets every class count the same in the loss and in that choice, however many images it
     has; "none" lets every image count the same.
     """
-    shares = torch.bincount(train[1], minlength=class_count).float()
-    weights = shares.clamp_min(1).reciprocal() if class_weight == "balanced" else torch.ones(class_count)
+    counts = torch.bincount(train[1], minlength=class_count).clamp_min(1)
+    weights = 1 / counts if class_weight == "balanced" else torch.ones(class_count)
     candidates = [
         _fit(train, validation, weights, hidden=hidden, seed=seed, weight_decay=weight_decay)
         for weight_decay in WEIGHT_DECAYS
     ]
-    return max(candidates, key=lambda candidate: candidate[1][-1]["validation_accuracy"])
+    score = "balanced_validation_accuracy" if class_weight == "balanced" else "validation_accuracy"
+    return max(candidates, key=lambda candidate: candidate[1][-1][score])
 
 
 def _fit(
@@ -82,15 +84,16 @@ def _fit(
                 "step": epoch * steps_per_epoch,
                 "loss": sum(losses) / len(losses),
                 "weight_decay": weight_decay,
-                "train_accuracy": _accuracy(head, train, weights),
-                "validation_accuracy": _accuracy(head, validation, weights),
+                "train_accuracy": accuracy(_confusion(head, train)),
+                "validation_accuracy": accuracy(confusion := _confusion(head, validation)),
+                "balanced_validation_accuracy": balanced_accuracy(confusion),
             }
         )
     return head, history
 
 
 @torch.no_grad()
-def _accuracy(head: Head, data: tuple[Tensor, Tensor], weights: Float[Tensor, " C"]) -> float:
-    """Share of images read rightly, each counted by the weight of its class."""
+def _confusion(head: Head, data: tuple[Tensor, Tensor]) -> Int64[Tensor, "C C"]:
     embeddings, labels = data
-    return float((head(embeddings).argmax(1) == labels).float() @ weights[labels] / weights[labels].sum())
+    logits = head(embeddings)
+    return confusion_matrix(labels, logits.argmax(1), logits.shape[1])
