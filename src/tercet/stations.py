@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from tercet.evaluation.baselines import fit_cnn, fit_logistic_regression, fit_majority
+from tercet.evaluation.examples import save_examples, save_thumbnails, shown_indices
 from tercet.evaluation.projection import FEWEST_POINTS, tsne
 from tercet.evaluation.readers import fit_knn, fit_linear
 from tercet.evaluation.results import Results, correctness, method_figures, write_predictions
@@ -135,9 +136,13 @@ def judge(work: Work, learned: Learned) -> Results:
     ours = probabilities["triplet_mlp_head"]
     work.on_progress("t-SNE", 0, 1)
     projection_seconds = 0.0
-    if len(test) >= FEWEST_POINTS:
-        points, projection_seconds = timed(lambda: tsne(embeddings, work.config.seed))
-        write_arrays(work.folder.projection, points=points, labels=test.labels.numpy())
+    shown = shown_indices(len(test), work.config.seed)
+    if len(shown) >= FEWEST_POINTS:
+        points, projection_seconds = timed(lambda: tsne(embeddings[shown], work.config.seed))
+        write_arrays(work.folder.projection, points=points, labels=test.labels[shown].numpy(), indices=shown.numpy())
+        save_thumbnails(work.folder.path, test, shown)
+    trained = (work.train, learned.train_embeddings)
+    save_examples(work.folder.path, trained, (test, embeddings), ours, work.config.seed)
     work.on_progress("t-SNE", 1, 1)
     write_arrays(
         work.folder.embeddings,
