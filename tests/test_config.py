@@ -28,7 +28,9 @@ def test_longer_presets_train_longer():
 
 @pytest.mark.parametrize("name", CHOICES)
 def test_an_unknown_choice_is_named_by_its_flag(name):
-    with pytest.raises(UsageError, match=f"^--{name.replace('_', '-')} is 'magic'; expected one of .*{CHOICES[name][0]}") as refused:
+    with pytest.raises(
+        UsageError, match=f"^--{name.replace('_', '-')} is 'magic'; expected one of .*{CHOICES[name][0]}"
+    ) as refused:
         Config(**{name: "magic"})
     assert str(refused.value).endswith(".")
     for choice in CHOICES[name]:

@@ -15,6 +15,7 @@ from torch import nn
 from tercet.config import PRESETS, Config
 from tercet.data.sources import open_dataset
 from tercet.errors import DataError, UsageError
+from tercet.evaluation.card import write_card
 from tercet.evaluation.figures import write_figures
 from tercet.evaluation.report import write_report
 from tercet.evaluation.results import Results, load_results, method_figures
@@ -73,6 +74,7 @@ def run(
         write_figures(work.folder.path)
         results.save(work.folder.results)  # with it all that takes time is done
     if not (work.folder.path / "report.html").exists():
+        write_card(work.folder.path)
         write_report(work.folder.path)
     shutil.rmtree(work.folder.path / "checkpoints", ignore_errors=True)
     return load_results(work.folder.results)
@@ -103,8 +105,9 @@ def evaluate(data: str | Path, bundle: Bundle) -> Results:
 
 
 def report(run_folder: str | Path) -> Path:
-    """Draw the figures and the page of a finished run again, from what it saved; return the page."""
+    """Draw the figures, the page and the model card of a finished run again, from what it saved; return the page."""
     write_figures(Path(run_folder))
+    write_card(Path(run_folder))
     return write_report(Path(run_folder))
 
 
@@ -142,6 +145,7 @@ def _run_seeds(
             folder.write_json("run.json", record)
     combined = combine_seeds(results)
     combined.save(folder.results)
+    write_card(folder.path)
     write_report(folder.path)
     return combined
 

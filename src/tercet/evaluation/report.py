@@ -30,7 +30,14 @@ from tercet.evaluation.report_sections import (
     summary,
     warnings_section,
 )
-from tercet.evaluation.saved import read_arrays, read_history, read_pairs, read_predictions, read_record
+from tercet.evaluation.saved import (
+    read_arrays,
+    read_history,
+    read_pairs,
+    read_predictions,
+    read_record,
+    read_train_counts,
+)
 from tercet.evaluation.sheets import mistakes_section, neighbors_section
 from tercet.evaluation.thumbnails import read_tiles
 from tercet.files import write_atomically
@@ -95,7 +102,7 @@ def _body(run: Path, results: Mapping[str, Any], source: Path, seeds: Sequence[s
     data = results.get("data") or {}
     classes = data.get("classes") or []
     predictions, history, pairs = read_predictions(source), read_history(source), read_pairs(source)
-    reasons = doubts(results, _train_counts(source, classes), pairs, history)
+    reasons = doubts(results, read_train_counts(source, classes), pairs, history)
     helped = [
         f"{record.get('phase', '')} epoch {record.get('epoch', '?')}: {record['intervention']}"
         for record in history
@@ -148,13 +155,6 @@ def _sheets(run: Path, predictions: Sequence[Mapping[str, str]], classes: Sequen
         neighbors_section(examples, tiles, side, predictions, classes),
         mistakes_section(examples, tiles, side, predictions),
     ]
-
-
-def _train_counts(run: Path, classes: Sequence[str]) -> dict[str, int]:
-    saved = read_arrays(run / "embeddings.npz", "train_labels")
-    if not saved or not classes:
-        return {}
-    return dict(zip(classes, np.bincount(saved["train_labels"], minlength=len(classes)).tolist(), strict=True))
 
 
 def _confusions(predictions: Sequence[Mapping[str, str]]) -> dict[str, dict[str, int]]:

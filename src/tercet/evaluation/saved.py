@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,14 @@ def read_pairs(run: Path) -> Separation | None:
     """The distances between test embeddings, of the same pairs each time."""
     embedded = read_arrays(run / "embeddings.npz", "test", "test_labels")
     return separation(embedded["test"], embedded["test_labels"], seed=0) if embedded else None
+
+
+def read_train_counts(run: Path, classes: Sequence[str]) -> dict[str, int]:
+    """How many images of each class were trained on; empty where that is not known."""
+    saved = read_arrays(run / "embeddings.npz", "train_labels")
+    if not saved or not classes:
+        return {}
+    return dict(zip(classes, np.bincount(saved["train_labels"], minlength=len(classes)).tolist(), strict=True))
 
 
 def _damaged(path: Path, fault: object) -> ModelError:
