@@ -10,6 +10,9 @@ MODULES = {path.relative_to(SOURCE).as_posix(): ast.parse(path.read_text()) for 
 UNSAFE_MODULES = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 UNSAFE_CALLS = {"torch.load", "torch.save", "yaml.load", "yaml.unsafe_load", "eval", "exec", "os.system"}
 GLOBAL_SEEDS = {"torch.manual_seed", "torch.seed", "np.random.seed", "numpy.random.seed", "random.seed"}
+UNSAFE_CALLS |= {"pickle.load", "pickle.loads", "pickle.Unpickler"}
+# CIFAR-10's Python archive holds pickles; its Unpickler knows three names, and calls none of what they name.
+ADMITTED = {"data/pickled_batch.py": ["pickle"]}
 SPEAKERS = {"cli.py", "commands.py", "terminal.py"}  # whose business is to talk to a person
 
 
@@ -47,7 +50,7 @@ def unpickles(tree):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_no_pickle_in_any_disguise(name):
-    assert unpickles(MODULES[name]) == []
+    assert unpickles(MODULES[name]) == ADMITTED.get(name, [])
 
 
 @pytest.mark.parametrize("name", sorted(MODULES.keys() - SPEAKERS))
@@ -63,6 +66,7 @@ def test_nothing_seeds_globally(name):
 
 def test_the_rules_find_what_they_look_for():
     assert unpickles(ast.parse("import pickle")) == ["pickle"]
+    assert unpickles(ast.parse("import pickle\npickle.loads(text)")) == ["pickle", "pickle.loads"]
     assert unpickles(ast.parse("from joblib import load")) == ["joblib"]
     assert unpickles(ast.parse("np.load(path, allow_pickle=True)")) == ["allow_pickle"]
     assert unpickles(ast.parse("np.load(path, allow_pickle=False)")) == []
