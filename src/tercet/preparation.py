@@ -25,6 +25,7 @@ from tercet.training.encoder import fresh_encoder
 
 OnProgress = Callable[[str, int, int], None]  # (station, done, total)
 JPEG_NOTE = "CIFAR-10, JPEG copy"  # lossy: its figures compare with other figures on the same copy only
+SHOWN_FILES = 20  # of those left out, by name and reason
 PRECISION_IMAGES = 256  # a batch large enough to keep both cores busy in the self-test
 
 
@@ -67,7 +68,7 @@ def prepare(
     resolved = resolve(
         replace(config, device=device),
         image_count=len(train_part),
-        size=train_part.images.shape[-1],
+        size=dataset.size,
         flip=isinstance(data, Path) or data != "digits",
     )
     if begun:
@@ -92,8 +93,9 @@ def describe_data(dataset: Dataset, train: ImageSet, validation: ImageSet) -> di
         "n_train": len(train),
         "n_validation": len(validation),
         "n_test": len(dataset.test),
-        "size": train.images.shape[-1],
+        "size": dataset.size,
         "skipped": len(dataset.skipped),
+        "skipped_files": list(dataset.skipped[:SHOWN_FILES]),
         "note": JPEG_NOTE if dataset.name.startswith("cifar10-jpeg") else "",
     }
 
