@@ -4,7 +4,7 @@ from dataclasses import FrozenInstanceError, fields
 import pytest
 import torch
 
-from tercet.config import CHOICES, LEAST, PRESETS, Config, resolve
+from tercet.config import CHOICES, LARGEST_SIZE, LEAST, PRESETS, Config, largest_batch, resolve
 from tercet.errors import UsageError
 from tercet.model.encoder import BACKBONES
 from tercet.training.losses import LOSSES
@@ -45,6 +45,12 @@ def test_a_number_out_of_range_is_named_by_its_flag(name, wrong):
     with pytest.raises(UsageError, match=f"^{flag} is {wrong}; expected a number of at least {LEAST[name]}"):
         Config(**{name: wrong})
     assert getattr(Config(**{name: LEAST[name]}), name) == LEAST[name]
+
+
+def test_a_size_beyond_the_largest_is_refused():
+    assert Config(size=LARGEST_SIZE).size == LARGEST_SIZE == 224
+    with pytest.raises(UsageError, match=r"^--size is 225; expected at most 224 pixels, to which"):
+        Config(size=225)
 
 
 @pytest.mark.parametrize("name", CHOICES["encoder"])
@@ -111,6 +117,44 @@ def test_small_sets_get_smaller_batches_and_more_epochs(image_count, batch_size,
 
 def test_a_small_batch_asked_for_is_kept():
     assert resolved(300, batch_size=16).batch_size == 16
+
+
+@pytest.mark.parametrize(
+    ("encoder", "size", "batch_size"),
+    [
+        ("fast", 32, 500),
+        ("fast", 96, 500),
+        ("fast", 128, 281),
+        ("fast", 224, 91),
+        ("classic", 32, 500),
+        ("classic", 64, 281),
+    ],
+)
+def test_large_images_get_smaller_batches(encoder, size, batch_size):
+    found = resolve(Config(encoder=encoder), image_count=45_000, size=size, flip=True)
+    assert found.batch_size == batch_size
+    assert resolve(Config(encoder=encoder, size=size), image_count=45_000, size=9, flip=True).batch_size == batch_size
+
+
+@pytest.mark.parametrize("encoder", CHOICES["encoder"])
+@pytest.mark.parametrize("size", [32, 96, 224])
+def test_what_a_step_keeps_stays_under_its_bound(encoder, size):
+    """Counted on two images against one, so that the weights do not count."""
+    kept = []
+    network = BACKBONES[encoder](128, size, Config().widths).train()
+    for count in (2, 3):
+        storages = {}
+
+        def note(tensor, storages=storages):
+            storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            outputs = network(torch.zeros(count, 3, size, size))
+        kept.append(sum(storages.values()))
+        del outputs
+    batch = min(Config().batch_size, largest_batch(encoder, size))
+    assert (kept[1] - kept[0]) * batch < 1.5e9
 
 
 def test_resolving_twice_changes_nothing():

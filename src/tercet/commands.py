@@ -16,9 +16,9 @@ import numpy as np
 
 from tercet import pipeline
 from tercet.config import PRESETS, Config
-from tercet.data.archive import list_folder
+from tercet.data.archive import File, list_folder, read_file
 from tercet.data.cifar10 import FILES, data_folder, fetch_cifar10
-from tercet.data.decode import read_image
+from tercet.data.parallel import decode_files
 from tercet.errors import DataError, UsageError
 from tercet.files import write_arrays
 from tercet.model.bundle import Bundle, load_bundle
@@ -137,17 +137,16 @@ def _files(paths: Sequence[str]) -> Iterator[str]:
 def _readable(
     paths: Sequence[str] | Iterator[str], bundle: Bundle, unreadable: list[str]
 ) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Paths and pixels `[n, size, size, 3]`, a chunk at a time; unreadable files go to the list and the log."""
-    size = int(bundle.settings["size"])
-    remaining = iter(paths)
-    while chunk := list(islice(remaining, CHUNK)):
+    """Paths and pixels `[n, side, side, 3]`, a chunk at a time; unreadable files go to the list and the log."""
+    decoded = decode_files((File(path, partial(read_file, Path(path))) for path in paths), bundle.side)
+    while chunk := list(islice(decoded, CHUNK)):
         names, pixels = [], []
-        for path in chunk:
-            try:
-                pixels.append(read_image(Path(path), size))
-                names.append(path)
-            except DataError as error:
+        for path, outcome in chunk:
+            if isinstance(outcome, str):
                 unreadable.append(path)
-                logging.getLogger(__name__).error("tercet: %s: %s", path, error)
+                logging.getLogger(__name__).error("tercet: %s: %s", path, outcome)
+            else:
+                pixels.append(outcome)
+                names.append(path)
         if names:
             yield names, np.stack(pixels)

@@ -64,6 +64,10 @@ class Config:
             found = getattr(self, name)
             if found is not None and not least <= found < math.inf:
                 raise UsageError(f"--{name.replace('_', '-')} is {found}; expected a number of at least {least}.")
+        if self.size is not None and self.size > LARGEST_SIZE:
+            raise UsageError(
+                f"--size is {self.size}; expected at most {LARGEST_SIZE} pixels, to which larger images are brought."
+            )
 
 
 CHOICES = {
@@ -77,6 +81,11 @@ CHOICES = {
 }
 # The fast encoder halves the 8 patches across an image of 9 pixels three times.
 LEAST = {"size": 9, "margin": 0, "epochs": 1, "batch_size": 8, "dimensions": 1, "seed": 0, "fewest_steps": 1}
+LARGEST_SIZE = 224  # what most networks for photographs take; our own are not made for more
+
+# Pixels of a batch, so that what a step keeps for its gradients stays under 1.5 GB in float32 at any size: counted with
+# the default widths, an image of 32 takes 1 MB, one of 224 11 MB by the fast encoder and 62 MB by the classic one.
+BATCH_PIXELS = {"fast": 500 * 96**2, "classic": 500 * 48**2}
 
 PRESETS = {  # measured results: benchmarks/results/reference.jsonl
     "quick": Config(),
@@ -91,7 +100,7 @@ def resolve(config: Config, *, image_count: int, size: int, flip: bool) -> Confi
     `flip` says whether a mirrored image of this data still shows its class.
     """
     # At least ten steps an epoch, where there are images enough: a guess.
-    batch_size = min(config.batch_size, max(64, image_count // 10))
+    batch_size = min(config.batch_size, max(64, image_count // 10), largest_batch(config.encoder, config.size or size))
     steps_per_epoch = math.ceil(image_count / batch_size)
     optimizer = config.optimizer or ("adam" if config.encoder == "classic" else "muon")
     filled: dict[str, Any] = {
@@ -104,3 +113,8 @@ def resolve(config: Config, *, image_count: int, size: int, flip: bool) -> Confi
     unset = {name: value for name, value in filled.items() if getattr(config, name) is None}
     epochs = max(config.epochs, math.ceil(config.fewest_steps / steps_per_epoch))
     return replace(config, batch_size=batch_size, epochs=epochs, **unset)
+
+
+def largest_batch(encoder: str, size: int) -> int:
+    """The most images of side `size` that a step of this encoder takes within `BATCH_PIXELS`."""
+    return BATCH_PIXELS.get(encoder, 500 * LARGEST_SIZE**2) // size**2

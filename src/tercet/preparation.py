@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shlex
 import time
 from collections.abc import Callable
@@ -14,10 +15,11 @@ from typing import Any
 
 import torch
 
-from tercet.config import PRESETS, Config, resolve
+from tercet.config import PRESETS, Config, largest_batch, resolve
 from tercet.data.imageset import ImageSet
 from tercet.data.sources import Dataset, open_dataset
 from tercet.errors import UsageError
+from tercet.evaluation.duplicates import count_duplicates
 from tercet.model.precision import choose_precision
 from tercet.run_folder import RunFolder
 from tercet.training.checkpoint import Checkpoint
@@ -25,7 +27,10 @@ from tercet.training.encoder import fresh_encoder
 
 OnProgress = Callable[[str, int, int], None]  # (station, done, total)
 JPEG_NOTE = "CIFAR-10, JPEG copy"  # lossy: its figures compare with other figures on the same copy only
+SHOWN_FILES = 20  # of those left out, by name and reason
 PRECISION_IMAGES = 256  # a batch large enough to keep both cores busy in the self-test
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,16 +72,18 @@ def prepare(
     resolved = resolve(
         replace(config, device=device),
         image_count=len(train_part),
-        size=train_part.images.shape[-1],
+        size=dataset.size,
         flip=isinstance(data, Path) or data != "digits",
     )
     if begun:
         resolved = replace(resolved, precision=begun["precision"])
         facts = begun["data"]
     else:
+        facts["duplicates"] = find_duplicates(dataset.name, dataset.test, [train_part, validation])
         if resolved.precision == "auto":
             trial = fresh_encoder(resolved, train_part, normalize=resolved.normalize)
-            resolved = replace(resolved, precision=choose_precision(trial, train_part.images[:PRECISION_IMAGES]))
+            count = min(PRECISION_IMAGES, largest_batch(resolved.encoder, dataset.size))
+            resolved = replace(resolved, precision=choose_precision(trial, train_part.images[:count]))
         folder.describe(asdict(config), resolved, facts, repeating_command(verb, data, folder.path, config))
     return Work(folder, resolved, train_part, validation, dataset.test, facts, on_progress)
 
@@ -92,10 +99,23 @@ def describe_data(dataset: Dataset, train: ImageSet, validation: ImageSet) -> di
         "n_train": len(train),
         "n_validation": len(validation),
         "n_test": len(dataset.test),
-        "size": train.images.shape[-1],
+        "size": dataset.size,
         "skipped": len(dataset.skipped),
+        "skipped_files": list(dataset.skipped[:SHOWN_FILES]),
         "note": JPEG_NOTE if dataset.name.startswith("cifar10-jpeg") else "",
     }
+
+
+def find_duplicates(name: str, test: ImageSet, others: list[ImageSet]) -> dict[str, int]:
+    """How many test images are among the others, as they are or nearly; said in the log where there are any."""
+    found = count_duplicates(test.images, [part.images for part in others])
+    if any(found.values()):
+        logger.warning(
+            "%s: %d of the %d test images are training images as well and %d more nearly so, so figures are too good; "
+            "take them out of one part.",
+            *(name, found["exact"], len(test), found["near"]),
+        )
+    return found
 
 
 def choose_device(asked: str) -> str:

@@ -22,13 +22,13 @@ def reading():
     labels = torch.tensor([0, 1, 0])
     train = ImageSet(pixels[:2], labels[:2], ("cat", "dög"), ("train/cat/1.png", "train/dög/\udcff.png"))
     test = ImageSet(pixels[2:], labels[2:], ("cat", "dög"), ("test/cat/1.png",))
-    return Reading({"train": train, "test": test}, ("train/cat/2.png: not an image",))
+    return Reading({"train": train, "test": test}, 2, ("train/cat/2.png: not an image",))
 
 
 def test_what_is_saved_is_loaded(tmp_path, reading):
     cache.save(tmp_path / "new" / "a.safetensors", reading)
     loaded = cache.load(tmp_path / "new" / "a.safetensors")
-    assert loaded.skipped == reading.skipped
+    assert (loaded.size, loaded.skipped) == (reading.size, reading.skipped)
     for part, images in reading.parts.items():
         assert loaded.parts[part].fingerprint() == images.fingerprint()
         assert loaded.parts[part].paths == images.paths
@@ -37,7 +37,7 @@ def test_what_is_saved_is_loaded(tmp_path, reading):
 
 def test_a_part_none_of_which_could_be_read_is_kept_too(tmp_path, reading):
     empty = reading.parts["test"].select(torch.tensor([], dtype=torch.int64))
-    cache.save(tmp_path / "a.safetensors", Reading({"train": reading.parts["train"], "test": empty}, ()))
+    cache.save(tmp_path / "a.safetensors", Reading({"train": reading.parts["train"], "test": empty}, 2, ()))
     assert len(cache.load(tmp_path / "a.safetensors").parts["test"]) == 0
 
 

@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor, wait
 from io import BytesIO
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 from PIL import Image
 
 from tercet.data import decode
-from tercet.data.decode import read_image, read_short_side
+from tercet.data.decode import read_image, read_short_side, stored_side, to_pixels
 from tercet.errors import DataError
 
 RED = (255, 0, 0)
@@ -131,6 +132,43 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(monkeypatch):
     monkeypatch.setattr(decode, "MAX_PIXELS", 99)
     with pytest.raises(DataError, match="million pixels allowed"):
         read_image(encoded(Image.new("L", (10, 10))), 8)
+
+
+def test_of_a_jpeg_the_pixels_that_are_decoded_count(monkeypatch):
+    """A quarter of each side is, unless it is progressive: then the decoder holds all of it."""
+    image = Image.new("RGB", (400, 400), RED)
+    monkeypatch.setattr(decode, "MAX_PIXELS", 400 * 400 - 1)
+    np.testing.assert_allclose(read_image(encoded(image, "JPEG"), 16).mean((0, 1)), RED, atol=2)
+    with pytest.raises(DataError, match="million pixels allowed"):
+        read_image(encoded(image, "JPEG", progressive=True), 16)
+
+
+def test_large_images_are_decoded_two_at_a_time(monkeypatch):
+    """With both places taken a small image gets through and a large one waits."""
+    monkeypatch.setattr(decode, "LARGE_PIXELS", 50)
+    large, small = encoded(Image.new("L", (10, 10))), encoded(Image.new("L", (5, 5)))
+    with ThreadPoolExecutor(1) as pool:
+        with decode._LARGE, decode._LARGE:
+            waiting = pool.submit(read_image, large, 4)
+            assert read_image(small, 4).shape == (4, 4, 3)
+            assert wait([waiting], timeout=0.2).not_done
+        assert waiting.result(timeout=10).shape == (4, 4, 3)
+
+
+@pytest.mark.parametrize(("size", "side"), [(9, 9), (32, 32), (33, 37), (64, 73), (128, 146), (224, 256)])
+def test_side_at_which_images_are_kept(size, side):
+    assert stored_side(size) == side
+
+
+def test_an_open_image_is_read_like_its_file():
+    image = Image.new("RGBA", (8, 4), (*RED, 0))
+    image.paste((*RED, 255), (0, 0, 4, 4))
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    for save in ({}, {"exif": exif}):
+        file = encoded(image, **save)
+        assert np.array_equal(to_pixels(Image.open(file), 4), read_image(BytesIO(file.getvalue()), 4))
+    assert image.size == (8, 4)
 
 
 def test_short_side_is_read_from_the_header():

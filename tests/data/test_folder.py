@@ -100,27 +100,30 @@ def test_of_two_members_with_one_path_the_later_counts(tmp_path):
     assert reading.skipped == ()
 
 
-def test_order_does_not_depend_on_how_files_fall_into_batches(tmp_path, monkeypatch):
-    write(tmp_path, {f"cat/{number:03}.png": png(number) for number in range(50)})
-    monkeypatch.setattr(folder, "BATCH_FILES", 7)
-    assert levels(read_folder(tmp_path, size=4).parts["train"]) == list(range(50))
-    monkeypatch.setattr(folder, "BATCH_BYTES", 1)
-    assert levels(read_folder(tmp_path, size=4).parts["train"]) == list(range(50))
-
-
 def test_size_follows_the_median_of_the_shorter_sides(tmp_path):
     write(tmp_path, {"cat/1.png": png(1, (48, 90)), "cat/2.png": png(2, (90, 48)), "cat/3.png": png(3, (500, 500))})
     assert read_folder(tmp_path).parts["train"].images.shape == (3, 3, 32, 32)
     write(tmp_path, {"cat/4.png": png(4, (50, 50))})
-    assert read_folder(tmp_path).parts["train"].images.shape == (4, 3, 64, 64)
-    assert [natural_size(side) for side in (28, 48, 49)] == [32, 32, 64]
+    reading = read_folder(tmp_path)
+    assert reading.size == 64
+    assert reading.parts["train"].images.shape == (4, 3, 73, 73)
+    assert [natural_size(side) for side in (28, 48, 49, 95, 96, 3000)] == [32, 32, 64, 64, 128, 128]
+
+
+def test_of_many_files_some_are_measured(tmp_path, monkeypatch):
+    """The first, and every tenth after: of these forty the first four and numbers 10, 20, 30 and 40."""
+    write(tmp_path, {f"cat/{number:02}.png": png(1, (20, 20) if number <= 4 else (99, 99)) for number in range(1, 41)})
+    monkeypatch.setattr(folder, "MEASURED", 4)
+    assert read_folder(tmp_path).size == 64  # the median of four 20s and four 99s is 59.5
+    monkeypatch.setattr(folder, "MEASURED", 5)
+    assert read_folder(tmp_path).size == 128
 
 
 def test_progress_ends_at_the_number_of_images(tmp_path, monkeypatch):
-    monkeypatch.setattr(folder, "BATCH_FILES", 2)
+    monkeypatch.setattr(folder, "STEP", 2)
     calls = []
     read_folder(write(tmp_path, PETS), on_progress=lambda done, total: calls.append((done, total)))
-    assert calls == [(0, 0), (2, 5), (4, 5), (5, 5)]
+    assert calls == [(0, 0), (2, 0), (4, 0), (2, 5), (4, 5), (5, 5)]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tercet.data import folder
+from tercet.data import parallel
 from tercet.data.sources import open_dataset
 from tercet.errors import DataError, UsageError
 
@@ -45,7 +45,7 @@ def forbid_decoding(monkeypatch):
     def fail(*_):
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(folder, "read_image", fail)
+    monkeypatch.setattr(parallel, "read_image", fail)
 
 
 def test_class_folders_are_split_into_the_same_stratified_fifth_each_time(pets, cache_folder):

@@ -1,7 +1,9 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 
 from tercet.data.imageset import ImageSet
 from tercet.evaluation import baselines
@@ -61,6 +63,31 @@ def test_logistic_regression_gives_a_class_without_training_images_no_chance():
     classes = ("red", "green", "blue", "unseen")
     classify = fit_logistic_regression(coloured(30, 0, classes), coloured(15, 1, classes))
     assert classify(coloured(6, 2).images)[:, 3].tolist() == [0.0] * 6
+
+
+def test_logistic_regression_on_large_images_is_that_on_their_averages():
+    parts = [coloured(count, seed) for count, seed in ((90, 0), (30, 1), (60, 2))]
+    doubled = [replace(part, images=part.images.repeat_interleave(8, 2).repeat_interleave(8, 3)) for part in parts]
+    small = [replace(part, images=part.images.repeat_interleave(4, 2).repeat_interleave(4, 3)) for part in parts]
+    assert doubled[0].images.shape[-1] == 64
+    found = fit_logistic_regression(*doubled[:2])(doubled[2].images)
+    torch.testing.assert_close(found, fit_logistic_regression(*small[:2])(small[2].images), rtol=0, atol=1e-4)
+
+
+def test_logistic_regression_takes_a_share_of_a_large_training_part(monkeypatch):
+    """A third, of each class, though every third image is of one class. The pixels' statistics are those of all."""
+    fitted = []
+
+    class Watched(LogisticRegression):
+        def fit(self, pixels, labels):
+            fitted.append((pixels.shape, np.bincount(labels).tolist()))
+            return super().fit(pixels, labels)
+
+    monkeypatch.setattr(baselines, "LogisticRegression", Watched)
+    monkeypatch.setattr(baselines, "MOST_IMAGES", 40)
+    classify = fit_logistic_regression(coloured(120, 0), coloured(30, 1))
+    assert fitted == [((40, 192), [14, 13, 13])] * 3
+    assert accuracy(classify, coloured(60, 2)) > 0.8
 
 
 def test_the_majority_by_hand():

@@ -34,7 +34,7 @@ def encoder_for(images, name="fast", seed=0, dimensions=128, widths=(4, 8, 16), 
     ).eval()
 
 
-@pytest.mark.parametrize("side", [32, 64, 96])
+@pytest.mark.parametrize("side", [32, 33, 64, 96, 224])
 @pytest.mark.parametrize("name", sorted(BACKBONES))
 def test_embeds_images_of_any_size_in_128_numbers_of_unit_length(name, side):
     images = smooth_images(3, side)
@@ -92,12 +92,64 @@ def test_layers_of_classic():
     assert order == 3 * "CRCRMB" + "FLRLRL"
 
 
-@pytest.mark.parametrize(("side", "groups"), [(16, 3), (32, 3), (48, 3), (64, 4), (96, 4), (128, 5)])
-def test_fast_adds_a_group_for_each_doubling_of_the_size(side, groups):
+@pytest.mark.parametrize(
+    ("side", "stride", "groups"),
+    [(16, 1, 3), (32, 1, 3), (63, 1, 3), (64, 2, 3), (127, 2, 3), (128, 2, 4), (224, 2, 4)],
+)
+def test_fast_halves_the_image_at_the_front_for_each_doubling_of_the_size(side, stride, groups):
     backbone = BACKBONES["fast"](128, side, (4, 8, 16))
+    assert backbone.stem.stride == (stride, stride)
     assert len(backbone.groups) == groups
     assert backbone.groups[0][0].out_channels == 4
     assert backbone.project.in_features == 16
+
+
+def multiplications(name, side):
+    """Of one image, counted over convolutions and linear layers."""
+    backbone, counted = BACKBONES[name](128, side, (32, 128, 256)).eval(), []
+
+    def count(layer, _, output):
+        places = output[0, 0].numel() if isinstance(layer, nn.Conv2d) else 1
+        counted.append(layer.weight.numel() * places)
+
+    for layer in backbone.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.register_forward_hook(count)
+    backbone(torch.zeros(1, 3, side, side))
+    return sum(counted)
+
+
+@pytest.mark.parametrize(("side", "most"), [(64, 2), (96, 3), (128, 4), (160, 4), (224, 8)])
+def test_the_cost_of_fast_stays_within_a_few_times_that_of_32(side, most):
+    assert multiplications("fast", 32) == 44_304_416
+    assert multiplications("fast", side) < most * 44_304_416
+
+
+@pytest.mark.parametrize("name", sorted(BACKBONES))
+@pytest.mark.parametrize("side", [64, 96, 128, 160, 224])
+def test_weights_do_not_grow_with_the_image(name, side):
+    at_32, here = (
+        sum(p.numel() for p in BACKBONES[name](128, size, (32, 128, 256)).parameters()) for size in (32, side)
+    )
+    assert at_32 <= here < 1.02 * at_32
+
+
+@pytest.mark.parametrize("side", [32, 64, 128])
+def test_fast_sees_every_pixel(side):
+    """A stem that takes each second place still has each pixel in a patch, so that the finest pattern counts."""
+    images = smooth_images(2, side)[:1].float().requires_grad_()
+    backbone = encoder_for(smooth_images(4, side)).backbone
+    backbone.stem((images - 128) / 64).square().sum().backward()
+    assert bool((images.grad.abs().sum(1) > 0).all())
+
+
+def test_whitening_takes_fewer_of_larger_images(monkeypatch):
+    taken = []
+    monkeypatch.setattr(FastBackbone, "whiten", lambda _, pixels: taken.append(len(pixels)))
+    monkeypatch.setattr("tercet.model.encoder.WHITENING_PIXELS", 10 * 32**2)
+    for side in (16, 32, 64):
+        encoder_for(smooth_images(20, side))
+    assert taken == [20, 10, 2]
 
 
 def test_whitened_patches_have_about_unit_covariance():

@@ -53,7 +53,7 @@ def walk(source: Path) -> Iterator[File]:
     """Every image file of a folder, in order of name, or of an archive, in the archive's order."""
     if source.is_dir():
         for path, file in list_folder(source):
-            yield File(path, partial(_read_file, file))
+            yield File(path, partial(read_file, file))
     elif source.name.lower().endswith(".zip"):
         yield from _walk_zip(source)
     else:
@@ -90,7 +90,8 @@ def _image_path(name: str) -> str | None:
     return "/".join(steps)
 
 
-def _read_file(file: Path) -> bytes:
+def read_file(file: Path) -> bytes:
+    """The content of an image file; OSError with the reason where it cannot be had."""
     if not file.is_file():
         raise OSError("neither a file nor a link to one")
     _check_size(file.stat().st_size)

@@ -22,13 +22,13 @@ from tercet.data.archive import list_folder
 from tercet.data.folder import Reading
 from tercet.data.imageset import ImageSet
 
-FORMAT_VERSION = 1  # raise it when the same files would give other pixels, classes or paths
+FORMAT_VERSION = 2  # raise it when the same files would give other pixels, classes or paths
 
 logger = logging.getLogger(__name__)
 
 
 def cache_file(source: Path, size: int | None) -> Path:
-    """Where the reading of `source` at `size` is kept; another content has another file."""
+    """Where the reading of `source` for networks of `size` is kept; another content has another file."""
     digest = hashlib.sha256(f"{FORMAT_VERSION} {PIL.__version__} {size}".encode())  # decoders differ by a level or so
     if source.is_dir():
         digest.update(b"folder")
@@ -69,7 +69,7 @@ def load(file: Path) -> Reading | None:
             }
         if {part: images.fingerprint() for part, images in parts.items()} != about["fingerprints"]:
             raise ValueError("the fingerprint differs")
-        return Reading(parts, tuple(about["skipped"]))
+        return Reading(parts, about["size"], tuple(about["skipped"]))
     except Exception as error:  # damage can show in any of these steps
         logger.info("the cache file %s is damaged (%s) and will be made anew", file, error)
         return None
@@ -81,6 +81,7 @@ def save(file: Path, reading: Reading) -> None:
         "classes": next(iter(reading.parts.values())).classes,
         "paths": {part: images.paths for part, images in reading.parts.items()},
         "fingerprints": {part: images.fingerprint() for part, images in reading.parts.items()},
+        "size": reading.size,
         "skipped": reading.skipped,
     }
     tensors = {f"{part}.images": images.images for part, images in reading.parts.items()}

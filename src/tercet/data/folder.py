@@ -7,10 +7,7 @@ images and a few files more. Knows nothing of caches and of how parts are split.
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from statistics import median
@@ -21,13 +18,14 @@ import torch
 from numpy.typing import NDArray
 
 from tercet.data.archive import walk
-from tercet.data.decode import Pixels, read_image, read_short_side
+from tercet.data.decode import read_short_side, stored_side
 from tercet.data.imageset import ImageSet
 from tercet.data.layout import WHOLE, Place, arrange
+from tercet.data.parallel import decode_files
 from tercet.errors import DataError
 
-BATCH_FILES, BATCH_BYTES = 64, 8 * 2**20  # what a thread decodes at a time: enough to hide the cost of handing over
-MAX_THREADS = 8
+MEASURED = 1_000  # files whose headers are all read for the natural size; of those beyond every tenth: a guess
+STEP = 64  # files between two reports of progress
 
 Progress = Callable[[int, int], None]
 
@@ -36,12 +34,15 @@ class Reading(NamedTuple):
     """What a folder or an archive held: one set a part, over the same classes, and the files left out."""
 
     parts: dict[str, ImageSet]
+    size: int  # of the network the images are kept for, as asked or natural
     skipped: tuple[str, ...]  # "path: reason"
 
 
 def natural_size(short_side: float) -> int:
-    """The size images are brought to when none is asked for."""
-    return 32 if short_side <= 48 else 64
+    """The size of the network when none is asked for: small pictures, thumbnails, photographs; all a guess."""
+    if short_side <= 48:
+        return 32
+    return 64 if short_side < 96 else 128
 
 
 def read_folder(source: Path, size: int | None = None, on_progress: Progress | None = None) -> Reading:
@@ -51,7 +52,7 @@ def read_folder(source: Path, size: int | None = None, on_progress: Progress | N
     """
     if on_progress:
         on_progress(0, 0)
-    paths, short_sides = _survey(source, measure=size is None)
+    paths, short_sides = _survey(source, size is None, on_progress)
     places, strays = arrange(paths)
     if WHOLE not in {place.part for place in places}:
         raise DataError(
@@ -60,20 +61,25 @@ def read_folder(source: Path, size: int | None = None, on_progress: Progress | N
         )
     if size is None:
         size = natural_size(median(short_sides) if short_sides else 0)
-    pixels = np.empty((len(places), 3, size, size), dtype=np.uint8)
+    side = stored_side(size)
+    pixels = np.empty((len(places), 3, side, side), dtype=np.uint8)
     unread = _decode_into(pixels, source, {place.path: row for row, place in enumerate(places)}, on_progress)
     kept = [place for place in places if place.path not in unread]
     _close_gaps(pixels, [row for row, place in enumerate(places) if place.path not in unread])
     unread |= dict.fromkeys(strays, "not in a class folder")
-    return Reading(_parts(pixels[: len(kept)], kept, places), tuple(sorted(f"{p}: {why}" for p, why in unread.items())))
+    skipped = tuple(sorted(f"{path}: {reason}" for path, reason in unread.items()))
+    return Reading(_parts(pixels[: len(kept)], kept, places), size, skipped)
 
 
-def _survey(source: Path, measure: bool) -> tuple[set[str], list[int]]:
-    """The paths of all images and, if they are to be measured, the shorter sides of those that have a header."""
-    paths, short_sides = set(), []
+def _survey(source: Path, measure: bool, on_progress: Progress | None) -> tuple[set[str], list[int]]:
+    """The paths of all images and, if they are to be measured, the shorter sides of those whose header is read."""
+    paths: set[str] = set()
+    short_sides: list[int] = []
     for file in walk(source):
         paths.add(file.path)
-        if measure:
+        if on_progress and len(paths) % STEP == 0:
+            on_progress(len(paths), 0)
+        if measure and (len(paths) <= MEASURED or len(paths) % 10 == 0):
             try:
                 short_side = read_short_side(BytesIO(file.read()))
             except OSError:  # reported when the file is read for its pixels
@@ -88,58 +94,16 @@ def _decode_into(
 ) -> dict[str, str]:
     """Decode each file into its row of `[N, 3, H, W]`; return why others could not be, by path."""
     unread = dict.fromkeys(rows, "gone before it was read")
-    for done, (path, outcome) in enumerate(_decode(source, rows, pixels.shape[-1]), start=1):
+    files = (file for file in walk(source) if file.path in rows)
+    for done, (path, outcome) in enumerate(decode_files(files, pixels.shape[-1]), start=1):
         if isinstance(outcome, str):
             unread[path] = outcome
         else:  # of two files with one path in an archive the later counts, as it would on a disk
             pixels[rows[path]] = outcome.transpose(2, 0, 1)
             unread.pop(path, None)
-        if on_progress and (done % BATCH_FILES == 0 or done == len(rows)):
+        if on_progress and (done % STEP == 0 or done == len(rows)):
             on_progress(min(done, len(rows)), len(rows))
     return unread
-
-
-def _decode(source: Path, rows: dict[str, int], size: int) -> Iterator[tuple[str, Pixels | str]]:
-    """Each file's pixels, or the reason why there are none, in the order of the files."""
-    threads = min(os.cpu_count() or 1, MAX_THREADS)
-    waiting: deque[Future[list[tuple[str, Pixels | str]]]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for batch in _batches(source, rows):
-            waiting.append(pool.submit(_decode_batch, batch, size))
-            if len(waiting) > 2 * threads:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
-
-
-def _batches(source: Path, rows: dict[str, int]) -> Iterator[list[tuple[str, bytes | str]]]:
-    """The files that have a row, a bounded number of bytes at a time; text in place of bytes is why there are none."""
-    batch: list[tuple[str, bytes | str]] = []
-    held = 0
-    for file in walk(source):
-        if file.path not in rows:
-            continue
-        try:
-            content: bytes | str = file.read()
-        except OSError as error:
-            content = error.strerror or str(error)
-        batch.append((file.path, content))
-        held += len(content)
-        if len(batch) == BATCH_FILES or held > BATCH_BYTES:
-            yield batch
-            batch, held = [], 0
-    yield batch
-
-
-def _decode_batch(batch: list[tuple[str, bytes | str]], size: int) -> list[tuple[str, Pixels | str]]:
-    return [(path, content if isinstance(content, str) else _decode_one(content, size)) for path, content in batch]
-
-
-def _decode_one(content: bytes, size: int) -> Pixels | str:
-    try:
-        return read_image(BytesIO(content), size)
-    except DataError as error:
-        return str(error)
 
 
 def _close_gaps(pixels: NDArray[np.uint8], kept: list[int]) -> None:

@@ -112,9 +112,10 @@ class ImageSet:
     def channel_statistics(self) -> tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]]:
         """Mean and standard deviation of each channel over all pixels, on the 0..255 scale; the latter at least 1."""
         levels = torch.arange(256, dtype=torch.float64)
-        counts = torch.stack(
-            [torch.bincount(self.images[:, channel].flatten(), minlength=256) for channel in range(3)]
-        ).double()  # [3, 256]
+        counts = torch.zeros(3, 256, dtype=torch.float64)
+        for images in self.images.split(1_000):  # a channel is copied to be counted
+            for channel in range(3):
+                counts[channel] += torch.bincount(images[:, channel].flatten(), minlength=256)
         total = counts.sum(1)
         mean = counts @ levels / total
         std = (counts @ levels**2 / total - mean**2).clamp_min(0).sqrt()

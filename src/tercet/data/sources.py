@@ -17,7 +17,7 @@ from PIL import Image
 from tercet.data import cache
 from tercet.data.archive import ARCHIVE_SUFFIXES, is_archive
 from tercet.data.cifar10 import is_kept, is_official, load_cifar10
-from tercet.data.decode import fit
+from tercet.data.decode import fit, stored_side
 from tercet.data.folder import Progress, natural_size, read_folder
 from tercet.data.imageset import ImageSet
 from tercet.data.npz import read_npz
@@ -37,21 +37,23 @@ class Dataset(NamedTuple):
     train: ImageSet
     test: ImageSet
     validation: ImageSet | None  # the person's own; None means that it is to be split off train
+    size: int  # of the network that the images are kept for; they themselves may be larger, see `stored_side`
     skipped: tuple[str, ...] = ()  # "path: reason" of each file left out, sorted
 
 
 def open_dataset(source: str | Path, *, size: int | None = None, on_progress: Progress | None = None) -> Dataset:
     """Open a built-in data set by name, or a folder, archive or `.npz` by path.
 
-    A `Path` is always a path; a folder that bears a built-in's name is written `./digits` as text. Images become
-    `size` x `size`; by default 32 where their shorter sides have a median of at most 48, else 64. Without a test part a
-    stratified fifth is split off, the same one each time. `on_progress(done, total)` is called as files are decoded;
-    a total of 0 means that it is not known yet.
+    A `Path` is always a path; a folder that bears a built-in's name is written `./digits` as text. Images are kept for
+    a network of `size` x `size`: squares of `stored_side(size)`. By default `size` is 32 where the shorter sides of the
+    images have a median of at most 48, 64 where it is below 96, else 128. Without a test part a stratified fifth is
+    split off, the same one each time. `on_progress(done, total)` is called as files are decoded; a total of 0 means
+    that it is not known yet.
     """
     if size is not None and size < 1:
         raise UsageError(f"found the image size {size}; expected 1 pixel or more.")
     if source == "digits":
-        dataset = _divide("digits", {"train": _digits(size or 32)})
+        dataset = _divide("digits", {"train": _digits(size or 32)}, size or 32)
     elif source == "cifar10":
         dataset = _open_cifar10(size, on_progress)
     else:
@@ -67,7 +69,8 @@ def _digits(size: int) -> ImageSet:
 
     images, labels = load_digits(return_X_y=True)
     levels = np.rint(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
-    pixels = [fit(Image.fromarray(level).convert("RGB"), size, Image.Resampling.BICUBIC) for level in levels]
+    side = stored_side(size)
+    pixels = [fit(Image.fromarray(level).convert("RGB"), side, Image.Resampling.BICUBIC) for level in levels]
     return ImageSet.from_arrays(np.stack(pixels), labels)
 
 
@@ -81,8 +84,7 @@ def _open_cifar10(size: int | None, on_progress: Progress | None) -> Dataset:
         )
     if named and not is_kept(named) and not is_official(named):
         return _open_path(named, size, on_progress)._replace(name="cifar10-jpeg")
-    parts = load_cifar10(named, on_progress)
-    return _divide("cifar10", {part: _resized(images, size) for part, images in parts.items()})
+    return _open_arrays("cifar10", load_cifar10(named, on_progress), size)
 
 
 def _open_path(path: Path, size: int | None, on_progress: Progress | None) -> Dataset:
@@ -90,7 +92,7 @@ def _open_path(path: Path, size: int | None, on_progress: Progress | None) -> Da
     if not path.exists():
         raise DataError(f"found nothing at {str(path)!r}; give `cifar10`, `digits`, or a folder, archive or .npz file.")
     if path.name.lower().endswith(".npz") and path.is_file():
-        return _divide(name, {part: _resized(images, size) for part, images in read_npz(path).items()})
+        return _open_arrays(name, read_npz(path), size)
     if not path.is_dir() and not (is_archive(path) and path.is_file()):
         raise DataError(f"found the file {str(path)!r}; expected a folder, {', '.join(ARCHIVE_SUFFIXES)} or .npz.")
     try:
@@ -101,20 +103,24 @@ def _open_path(path: Path, size: int | None, on_progress: Progress | None) -> Da
     if reading is None:
         reading = read_folder(path, size, on_progress)
         cache.save(file, reading)
-    return _divide(name, reading.parts, reading.skipped)
+    return _divide(name, reading.parts, reading.size, reading.skipped)
 
 
-def _resized(images: ImageSet, size: int | None) -> ImageSet:
-    height, width = images.images.shape[2:]
-    size = size or natural_size(min(height, width))
-    if (height, width) == (size, size) or not len(images):
+def _open_arrays(name: str, parts: dict[str, ImageSet], size: int | None) -> Dataset:
+    size = size or natural_size(min(parts["train"].images.shape[2:]))
+    return _divide(name, {part: _resized(images, stored_side(size)) for part, images in parts.items()}, size)
+
+
+def _resized(images: ImageSet, side: int) -> ImageSet:
+    if images.images.shape[2:] == (side, side):
         return images
-    arrays = images.images.permute(0, 2, 3, 1).numpy()
-    pixels = np.stack([fit(Image.fromarray(array), size) for array in arrays])
+    pixels = np.empty((len(images), side, side, 3), dtype=np.uint8)
+    for row, image in enumerate(images.images):
+        pixels[row] = fit(Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()), side)
     return ImageSet.from_arrays(pixels, images.labels.numpy(), images.classes)
 
 
-def _divide(name: str, parts: dict[str, ImageSet], skipped: tuple[str, ...] = ()) -> Dataset:
+def _divide(name: str, parts: dict[str, ImageSet], size: int, skipped: tuple[str, ...] = ()) -> Dataset:
     """Refuse what cannot be trained on, and split off a test part where there is none."""
     hint = f" ({_left_out(skipped)})" if skipped else ""
     train, test = parts["train"], parts.get("test")
@@ -133,7 +139,7 @@ def _divide(name: str, parts: dict[str, ImageSet], skipped: tuple[str, ...] = ()
         )
     if test is None:
         train, test = train.split(SPLIT_SEED, TEST_SHARE)
-    return Dataset(name, train, test, parts.get("validation"), skipped)
+    return Dataset(name, train, test, parts.get("validation"), size, skipped)
 
 
 def _rare(images: ImageSet, least: int) -> list[str]:

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from tercet.data.decode import fit, read_image
+from tercet.data.decode import read_image, stored_side, to_pixels
 from tercet.errors import DataError, ModelError
 from tercet.files import write_atomically
 from tercet.model.embed import embed
@@ -59,15 +59,19 @@ class Bundle:
         """The probability of each class for embeddings of this encoder."""
         return torch.softmax(self.head(embeddings), dim=1)
 
-    def pixels(self, images: Any) -> UInt8[Tensor, "N 3 H W"]:
-        """Images of any kind that `embed` takes, at the encoder's size."""
-        size = int(self.settings["size"])
+    @property
+    def side(self) -> int:
+        """The side of the images that the encoder takes; it cuts out what it looks at itself."""
+        return stored_side(int(self.settings["size"]))
+
+    def pixels(self, images: Any) -> UInt8[Tensor, "N 3 H H"]:
+        """Images of any kind that `embed` takes, brought to their side as in training."""
         if isinstance(images, str | Path | Image.Image):
             raise DataError("found a single image; expected a list of images: put it in brackets.")
         if isinstance(images, np.ndarray):
             images = _as_pictures(images)
-        arrays = [_square(image, size) for image in images]
-        stacked = np.stack(arrays) if arrays else np.empty((0, size, size, 3), np.uint8)
+        arrays = [_square(image, self.side) for image in images]
+        stacked = np.stack(arrays) if arrays else np.empty((0, self.side, self.side, 3), np.uint8)
         return torch.from_numpy(np.ascontiguousarray(stacked.transpose(0, 3, 1, 2)))
 
     def save(self, folder: str | Path) -> None:
@@ -118,12 +122,12 @@ def _as_pictures(images: NDArray[Any]) -> Sequence[Image.Image]:
     return [Image.fromarray(image) for image in images]
 
 
-def _square(image: Any, size: int) -> NDArray[np.uint8]:
-    if isinstance(image, Image.Image):
-        return fit(image.convert("RGB"), size)
+def _square(image: Any, side: int) -> NDArray[np.uint8]:
     if isinstance(image, np.ndarray):
-        return fit(_as_pictures(image[None])[0].convert("RGB"), size)
+        image = _as_pictures(image[None])[0]
+    if isinstance(image, Image.Image):
+        return to_pixels(image, side)
     try:
-        return read_image(Path(image), size)
+        return read_image(Path(image), side)
     except DataError as error:
         raise DataError(f"{image}: {error}") from error

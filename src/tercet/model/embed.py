@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 from tercet.model.precision import autocast
 
 BATCH = 500  # images a forward pass; the batch of training, so that its kernels are there
+BATCH_PIXELS = BATCH * 73**2  # and fewer of more than 73 x 73 pixels, which is what is kept for networks of 64
 
 
 @torch.no_grad()
@@ -18,6 +21,7 @@ def embed(network: nn.Module, images: UInt8[Tensor, "N 3 H W"], *, precision: st
     was_training = network.training
     network.eval()
     with autocast(precision, device):
-        outputs = [network(batch.to(device)).float().cpu() for batch in images.split(BATCH)]
+        batches = images.split(max(1, min(BATCH, BATCH_PIXELS // math.prod(images.shape[2:]))))
+        outputs = [network(batch.to(device)).float().cpu() for batch in batches]
     network.train(was_training)
     return torch.cat(outputs)
