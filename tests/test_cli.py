@@ -177,7 +177,7 @@ def test_signal_ends_with_its_status_and_leaves_a_resumable_run(
     process.send_signal(number)
     _, said = process.communicate(timeout=30)
     assert process.returncode == status
-    assert said.endswith("tercet: interrupted; the same command goes on from its last checkpoint.\n")
+    assert said.endswith("tercet: interrupted; the same command goes on where it stopped.\n")
     assert "Traceback" not in said
     assert not (tmp_path / "run/model").exists()
 
@@ -223,7 +223,7 @@ def test_an_interrupted_fetch_goes_on(official: Path, tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=30)
         assert process.returncode == 130
-        assert said.endswith("the same command goes on from its last checkpoint.\n")
+        assert said.endswith("the same command goes on where it stopped.\n")
         half = part.stat().st_size
         assert main(command) == 0
         assert mirror.asked[1]["Range"] == f"bytes={half}-"

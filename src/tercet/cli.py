@@ -149,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"tercet: {error}", file=sys.stderr)
         return error.status
     except (KeyboardInterrupt, Terminated) as interruption:
-        print("tercet: interrupted; the same command goes on from its last checkpoint.", file=sys.stderr)
+        print("tercet: interrupted; the same command goes on where it stopped.", file=sys.stderr)
         return 143 if isinstance(interruption, Terminated) else 130
     except BrokenPipeError:  # the reader of our output has left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
