@@ -31,6 +31,7 @@ PLACE = (
     "history",
     "first_spread",
     "idle_steps",
+    "collapsed_steps",
     "doubtful",
 )  # what goes back with the weights
 GOOD = "good."  # before the names of the good state's tensors in a checkpoint
