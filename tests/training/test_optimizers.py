@@ -109,7 +109,7 @@ def turning(before, gradient, rate):
     matrix.grad, vector.grad = torch.tensor(gradient), torch.full((2,), 100.0)
     degrees = take_step([torch.optim.SGD([matrix, vector], rate)])
     assert matrix.grad is None
-    assert float(vector[0]) == pytest.approx(1 - 100 * rate)
+    assert vector[0].item() == pytest.approx(1 - 100 * rate)
     return degrees
 
 

@@ -31,9 +31,9 @@ from tercet.training.losses import Loss
 logger = logging.getLogger(__name__)
 
 KEEP_STEPS = 20  # between two good states: a guess
-GOOD_SHARE = 0.05  # of the first spread, below which weights may be on the way to a collapse
-MOST_INTERVENTIONS = 3
-LOWER_RATE = 0.1
+GOOD_SHARE = 0.05  # of the first spread: what is below may be on the way to a collapse; a guess
+MOST_INTERVENTIONS = 3  # a guess
+LOWER_RATE = 0.1  # a guess; a rate a hundred times too high takes two (docs/log.md, 2026-11-24)
 WARMUP_STEPS = 10  # after an intervention: a guess
 
 
@@ -48,8 +48,8 @@ class Objective(NamedTuple):
 class Guard:
     """Asked once a step what is wrong with it, and to intervene if something is.
 
-    `spreads` says that the outputs are embeddings, which must not fall on one point; `easier` are objectives that may
-    take the place of the loss, from hard to easy.
+    `idle_loss` belongs to the loss as an Objective's does. `spreads` says that the outputs are embeddings, which must
+    not fall on one point. `easier` are objectives that may take the place of the loss, from hard to easy.
     """
 
     def __init__(
