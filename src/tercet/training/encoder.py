@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -15,13 +16,14 @@ from tercet.geometry.neighbors import knn_probabilities, nearest
 from tercet.model.embed import embed
 from tercet.model.encoder import Encoder, new_encoder
 from tercet.training.checkpoint import Checkpoint, History
-from tercet.training.guard import Guard
+from tercet.training.guard import Guard, Objective
 from tercet.training.loop import OnStep, image_inputs, train_network
 from tercet.training.losses import LOSSES, Loss, active_share
 from tercet.training.randomness import derived_generator
 
 GALLERY_IMAGES = 5_000  # training images that each epoch's validation is compared with: a guess
 NEIGHBORS = 10
+EASIER_MININGS = {"hard": ("semi-hard", "all"), "semi-hard": ("all",)}
 
 
 def fresh_encoder(config: Config, train: ImageSet, *, normalize: bool) -> Encoder:
@@ -73,7 +75,7 @@ def train_encoder(
         config,
         generator=generator,
         checkpoint=checkpoint or Checkpoint(None, ""),
-        guard=Guard(None if loss else idle_loss(config, batch_images), spreads=True),
+        guard=Guard(spreads=True) if loss else configured_guard(config, batch_images, generator),
         describe=describe,
         on_step=on_step,
     )
@@ -86,6 +88,17 @@ def configured_loss(config: Config, generator: torch.Generator) -> Loss:
     if config.loss == "supcon":
         return partial(LOSSES["supcon"], temperature=config.temperature)
     return partial(LOSSES[config.loss], margin=config.margin, mining=config.mining, generator=generator)
+
+
+def configured_guard(config: Config, batch_images: int, generator: torch.Generator) -> Guard:
+    """The guard for the configured loss, with the minings that are easier than the configured one."""
+    easier = EASIER_MININGS.get(config.mining, ()) if config.loss == "triplet" else ()
+    milder = [replace(config, mining=mining) for mining in easier]
+    objectives = [
+        Objective(f"--mining {config.mining}", configured_loss(config, generator), idle_loss(config, batch_images))
+        for config in milder
+    ]
+    return Guard(idle_loss(config, batch_images), spreads=True, easier=objectives)
 
 
 def idle_loss(config: Config, batch_images: int) -> float | None:
