@@ -159,7 +159,7 @@
       const right = x[i] - x[selected], below = y[i] - y[selected];
       const along = right * horizontal + below * vertical, aside = Math.abs(right * vertical - below * horizontal);
       const cost = along + 2 * aside;
-      if (isVisible(i) && along > 0 && aside <= along && cost < least) [best, least] = [i, cost];
+      if (isVisible(i) && along > 0 && cost < least) [best, least] = [i, cost];
     }
     if (best >= 0) select(best);
   }
