@@ -47,7 +47,7 @@ def _of_data(results: Mapping[str, Any], train_counts: Mapping[str, int]) -> Ite
             "too high by what was merely remembered."
         )
     if near := copies.get("near", 0):
-        yield f"Test images that look almost like a training image: {near:,}. Copies among them raise every accuracy."
+        yield f"Test images that look almost like a training image: {near:,}. Copies among them flatter the figures."
     methods = results.get("methods") or {}
     per_class: Mapping[str, Any] = next((figures.get("per_class", {}) for figures in methods.values()), {})
     test_counts = {name: figures["n"] for name, figures in per_class.items()}
@@ -89,8 +89,8 @@ def _of_methods(methods: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     best = max(others, key=lambda name: others[name], default="")
     if head is not None and best and others[best] - head > FAR_BEHIND:
         yield (
-            f"The encoder is far behind {NAMES.get(best, best)} ({percent(head)} against {percent(others[best])}): for "
-            "plain classification of these images prefer that, or train the encoder longer."
+            f"The encoder is far behind {NAMES.get(best, best)} ({percent(head)} against {percent(others[best])}): to "
+            "classify these images prefer that, or train the encoder longer."
         )
 
 
@@ -111,8 +111,7 @@ def _of_embedding(pairs: Separation | None) -> Iterator[str]:
 
 def _of_training(history: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if count := sum(bool(record.get("intervention")) for record in history):
-        times = "once" if count == 1 else f"{count:,} times"
-        yield f"Training went wrong and was helped {times}; how is told under Training."
+        yield f"Training went wrong and was helped {count:,} {'time' if count == 1 else 'times'}: see under Training."
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -23,7 +23,6 @@
 
   const sheet = new Image();
   if (data.sheet) sheet.src = data.sheet;
-  sheet.onload = () => selected >= 0 && describe(selected);
 
   const nameOf = (i) => data.names ? data.names[i] : `test image ${data.indices[i]}`;
   const scale = () => view.zoom * Math.min((width - 2 * PADDING) / widest, (height - 2 * PADDING) / highest);
@@ -120,11 +119,10 @@
     element("card-true").textContent = classes[labels[i]];
     element("card-predicted").textContent = `${isRight ? "✓" : "✗"} ${classes[predicted[i]]}`;
     element("card-probability").textContent = `${(probability[i] / 10).toFixed(1)} %`;
-    const picture = element("card-picture");
-    picture.hidden = !data.sheet;
-    if (!data.sheet || !sheet.complete || !sheet.naturalWidth) return;
+    const picture = element("card-picture"), pen = picture.getContext("2d");
+    picture.hidden = !sheet.naturalWidth;
+    if (picture.hidden) return;
     const side = sheet.naturalWidth / data.columns;
-    const pen = picture.getContext("2d");
     pen.imageSmoothingEnabled = side >= picture.width;
     pen.drawImage(sheet, i % data.columns * side, Math.floor(i / data.columns) * side, side, side,
       0, 0, picture.width, picture.height);
@@ -137,12 +135,10 @@
     card.style.top = `${Math.max(0, Math.min(height - card.offsetHeight, top - card.offsetHeight / 2))}px`;
   }
 
-  function zoomTo(zoom, left = width / 2, top = height / 2) { // what lies under (left, top) stays there
-    const before = scale();
+  function zoomTo(zoom) { // about the selected image, if there is one
     view.zoom = Math.min(40, Math.max(1, zoom));
-    view.x += (left - width / 2) * (1 / before - 1 / scale());
-    view.y += (top - height / 2) * (1 / before - 1 / scale());
     if (view.zoom === 1) [view.x, view.y] = [widest / 2, highest / 2];
+    else if (selected >= 0) [view.x, view.y] = [x[selected], y[selected]];
     canvas.classList.toggle("zoomed", view.zoom > 1);
     if (selected >= 0) place();
     redraw();
@@ -163,7 +159,7 @@
       const right = x[i] - x[selected], below = y[i] - y[selected];
       const along = right * horizontal + below * vertical, aside = Math.abs(right * vertical - below * horizontal);
       const cost = along + 2 * aside;
-      if (isVisible(i) && along > 0 && aside <= along && cost < least) [best, least] = [i, cost];
+      if (isVisible(i) && along > 0 && cost < least) [best, least] = [i, cost];
     }
     if (best >= 0) select(best);
   }
@@ -222,11 +218,6 @@
   });
   for (const kind of ["pointerup", "pointercancel"]) canvas.addEventListener(kind, () => { drag = null; });
   canvas.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && select(-1));
-  canvas.addEventListener("wheel", (event) => { // with Ctrl or a pinch; alone it scrolls the page
-    if (!event.ctrlKey) return;
-    event.preventDefault();
-    zoomTo(view.zoom * Math.exp(-event.deltaY / 200), event.offsetX, event.offsetY);
-  }, { passive: false });
   for (const [id, key] of [["nearer", "+"], ["farther", "-"], ["whole", "0"]]) {
     element(id).addEventListener("click", KEYS[key]);
   }

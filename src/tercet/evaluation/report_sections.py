@@ -187,12 +187,11 @@ def repetition_section(run: Mapping[str, Any], results: Mapping[str, Any]) -> st
 
 
 def _in_a_sentence(methods: Mapping[str, Mapping[str, Any]]) -> str:
-    names = {"cnn_cross_entropy": "the CNN trained in the usual way", "majority": "always the most frequent class"}
-    shares = {name: f"{100 * methods[name]['test_accuracy']:.0f}" for name in methods}
-    others = [f"{title} {shares[name]}" for name, title in names.items() if name in shares]
-    end = f" ({'; '.join(others)})" if others else ""
-    return (
-        f"Of 100 test images, embedding and small network name the right class for {shares['triplet_mlp_head']}{end}."
+    names = {"cnn_cross_entropy": "the usual CNN", "majority": "always guessing the most frequent class"}
+    shares = {name: percent(figures["test_accuracy"]) for name, figures in methods.items()}
+    others = [f"{title} for {shares[name]}" for name, title in names.items() if name in shares]
+    return f"Embedding and small network name the right class for {shares['triplet_mlp_head']} of the test images" + (
+        f" ({', '.join(others)})." if others else "."
     )
 
 

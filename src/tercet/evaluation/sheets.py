@@ -38,7 +38,7 @@ def neighbors_section(
             path = examples["neighbor_paths"][row, rank] if examples["neighbor_paths"].size else ""
             mark, kind = ("✓", "right") if found == label else ("✗", "wrong")
             name = f"Training {_named(index, path)}"
-            figures.append(_tile(next(remaining), side, name, f"{mark} {found}", kind, f"{distance:.2f}"))
+            figures.append(_tile(next(remaining), side, name, found, kind, f"{mark} {distance:.2f}"))
         rows.append(f'<ol class="sheet neighbors">{"".join(figures)}</ol>')
     return section("Nearest neighbours", f'<p class="soft">{NEIGHBORS_NOTE}</p>{"".join(rows)}' if rows else "")
 
