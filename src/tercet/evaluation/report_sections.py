@@ -33,7 +33,7 @@ METHODS = {
     "triplet_knn": (LABELS["triplet_knn"], "The same embedding; the nearest training images vote."),
     "cnn_cross_entropy": (
         LABELS["cnn_cross_entropy"],
-        "A convolutional network trained in the usual way, straight on the classes, on as many images.",
+        "The encoder's own network trained in the usual way, straight on the classes, on as many images.",
     ),
     "logistic_regression": (LABELS["logistic_regression"], "A linear model on the raw pixels."),
     "majority": (LABELS["majority"], "Always answers the most frequent class: what knowing nothing scores."),

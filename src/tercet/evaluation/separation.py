@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from tercet.training.guard import relative_spread
+from tercet.training.faults import relative_spread
 
 PAIRS = 20_000  # of each kind: a share of one half is known to 0.7 points (95 %, if pairs were independent)
 BINS = 60  # of the histogram

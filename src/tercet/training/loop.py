@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from tercet.config import Config
 from tercet.data.augment import cutout, flip, random_crop
 from tercet.data.batches import batch_shape, epoch_batches
+from tercet.model.features import FeatureSet
 from tercet.model.precision import autocast
 from tercet.training.checkpoint import Checkpoint, History, TrainingState
 from tercet.training.faults import Step
@@ -34,6 +35,7 @@ Inputs = Callable[[Tensor, int, torch.Generator], Tensor]
 Describe = Callable[[nn.Module, Tensor, Tensor], dict[str, float]]  # (average, last outputs, their labels) -> record
 OnStep = Callable[[int, int], None]  # (steps done, steps in all)
 CHECKPOINT_SECONDS = 20.0
+FEATURE_DROPOUT = 0.5  # docs/log.md, 2026-11-24
 
 
 def train_network(
@@ -106,6 +108,23 @@ def plan_epoch(labels: Int64[Tensor, " N"], config: Config, epoch: int) -> Int64
 def image_inputs(images: UInt8[Tensor, "N 3 H H"], config: Config) -> Inputs:
     """Batches of these images, augmented as configured."""
     return lambda indices, epoch, generator: augment(images[indices], indices, epoch, config, generator)
+
+
+def feature_inputs(features: FeatureSet) -> Inputs:
+    """Batches of features: a random view of each image, in which random features tell nothing of it.
+
+    Those are set to their mean over the images, and the others moved away from theirs: the expected value stays.
+    Reference: Srivastava et al., Dropout, 2014; on features of a frozen network.
+    """
+    mean = features.judged.mean(0)
+
+    def inputs(indices: Tensor, epoch: int, generator: torch.Generator) -> Tensor:  # noqa: ARG001
+        view = torch.randint(features.views.shape[1], (len(indices),), generator=generator)
+        found = features.views[indices, view].float()
+        kept = torch.rand(found.shape, generator=generator) >= FEATURE_DROPOUT
+        return mean + (found - mean) * kept / (1 - FEATURE_DROPOUT)
+
+    return inputs
 
 
 def augment(
