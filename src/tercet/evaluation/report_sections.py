@@ -187,7 +187,10 @@ def repetition_section(run: Mapping[str, Any], results: Mapping[str, Any]) -> st
 
 
 def _in_a_sentence(methods: Mapping[str, Mapping[str, Any]]) -> str:
-    names = {"cnn_cross_entropy": "the usual CNN", "majority": "always guessing the most frequent class"}
+    names = {
+        "cnn_cross_entropy": "the same network trained the usual way",
+        "majority": "always guessing the most frequent class",
+    }
     shares = {name: percent(figures["test_accuracy"]) for name, figures in methods.items()}
     others = [f"{title} for {shares[name]}" for name, title in names.items() if name in shares]
     return f"Embedding and small network name the right class for {shares['triplet_mlp_head']} of the test images" + (
