@@ -4,10 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from pictures import write_folder
 from tercet.config import PRESETS, Config
+from tercet.data.decode import stored_side
+from tercet.data.imageset import ImageSet
 from tercet.errors import UsageError
-from tercet.preparation import choose_device, repeating_command
+from tercet.preparation import choose_device, find_duplicates, prepare, repeating_command
 
 
 @pytest.mark.parametrize(
@@ -25,6 +29,37 @@ from tercet.preparation import choose_device, repeating_command
 )
 def test_command_that_repeats_a_run(config: Config, seeds: int, command: str) -> None:
     assert repeating_command("run", "my photos", Path("r"), config, seeds) == command
+
+
+def test_test_images_seen_in_training_are_counted_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (12, 3, 16, 16), generator=generator).to(torch.uint8)
+    whole = ImageSet(images, torch.zeros(12, dtype=torch.int64), ("cat",))
+    test, train = whole.select(torch.arange(4)), whole.select(torch.arange(4, 12))
+    assert find_duplicates("pets", test, [train]) == {"exact": 0, "near": 0}
+    assert not caplog.messages
+    train.images[5] = test.images[1]
+    train.images[6] = test.images[2] // 10 * 10
+    assert find_duplicates("pets", test, [train]) == {"exact": 1, "near": 1}
+    assert caplog.messages[0].startswith(
+        "pets: 1 of the 4 test images are training images as well and 1 more nearly so"
+    )
+
+
+def test_what_is_said_of_the_data_covers_files_left_out_and_duplicates(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "pictures", 8)
+    for number in range(25):
+        (root / "plain" / f"text {number:02}.jpg").write_text("just text")
+    config = Config(size=40, widths=(4, 4, 4), precision="fp32")
+    work = prepare("train", root, tmp_path / "run", config, overwrite=False, on_progress=lambda *_: None)
+    assert work.data["size"] == work.config.size == 40
+    assert work.train.images.shape[-1] == stored_side(40) == 45
+    assert work.data["skipped"] == 25
+    assert work.data["skipped_files"][0] == "plain/text 00.jpg: not a JPEG, PNG, WebP, GIF, BMP or TIFF image"
+    assert len(work.data["skipped_files"]) == 20
+    assert set(work.data["duplicates"]) == {"exact", "near"}
+    again = prepare("train", root, tmp_path / "run", config, overwrite=False, on_progress=lambda *_: None)
+    assert again.data == work.data
 
 
 def test_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ def turned(orientation: int, kind: str = "JPEG") -> bytes:
 
 def png_of_16_bit_colours() -> bytes:
     """A PNG that Pillow reads but cannot write: three channels of 16 bits."""
-    rows = np.array(flag(), dtype=">u2") * 257
+    rows = (np.array(flag(), dtype=np.uint16) * 256 + 7).astype(">u2")
     lines = b"".join(b"\0" + row.tobytes() for row in rows)  # each line begins with its filter, which is none
 
     def chunk(name: bytes, content: bytes) -> bytes:
@@ -67,7 +67,7 @@ def gray_levels(bits: int) -> Image.Image:
     """The levels 100 and 200 of 255, in one or two bytes a pixel."""
     levels = np.full((80, 120), 100, np.uint16)
     levels[:, 60:] = 200
-    return Image.fromarray(levels * 257 if bits == 16 else levels.astype(np.uint8))
+    return Image.fromarray(levels * 256 + 7 if bits == 16 else levels.astype(np.uint8))
 
 
 def palette_with_transparency() -> bytes:

@@ -115,7 +115,12 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     add("--mining", choices=CHOICES["mining"], help="which triplets of a batch count (default all)")
     add("--margin", type=float, help="of the triplet loss, in squared distance (default 0.25, with --no-normalize 1)")
     add("--encoder", choices=CHOICES["encoder"], help="network; classic is the original project's (default fast)")
-    add("--size", type=int, metavar="PIXELS", help="side of the square images (default 32, or 64 for larger images)")
+    add(
+        "--size",
+        type=int,
+        metavar="PIXELS",
+        help="side of what the network sees, 9 to 224 (default 32, 64 or 128, after the images)",
+    )
     add("--normalize", action=argparse.BooleanOptionalAction, help="embeddings of unit length (default) or raw")
     add("--flip", action=argparse.BooleanOptionalAction, help="mirror images in training (default, but for digits)")
     add(

@@ -23,7 +23,8 @@ from tercet.errors import DataError
 MAX_FILE_BYTES = 64 * 2**20
 IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
-    *(".heic", ".heif", ".avif"),  # not read, but reported: silence would leave their owner wondering
+    # Not read, but reported: silence would leave their owner wondering.
+    *(".heic", ".heif", ".avif", ".jxl", ".jp2", ".psd", ".svg", ".dng", ".cr2", ".cr3", ".nef", ".arw"),
 )
 TAR_OPENERS: dict[str, Callable[..., Any]] = {
     ".tar": open,

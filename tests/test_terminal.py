@@ -1,0 +1,26 @@
+"""Progress as lines of text, which log files and pipes get."""
+
+import pytest
+
+from tercet import terminal
+from tercet.terminal import LinesOfProgress
+
+
+def test_lines_come_at_start_and_end_and_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: now)
+    show = LinesOfProgress()
+    show("read", 0, 0)
+    for seconds, done, total in ((1, 64, 0), (15, 6_400, 0), (1, 64, 8_000), (23, 4_000, 8_000), (10, 8_000, 8_000)):
+        now += seconds
+        show("read", done, total)
+    show("encoder", 1, 70)
+    assert capsys.readouterr().err.splitlines() == [
+        "read: 0 found so far, 0 s",
+        "read: 6,400 found so far, 16 s",
+        "read: 4,000 of 8,000, 40 s, 40 s left",
+        "read: 8,000 of 8,000, 50 s",
+        "encoder: 1 of 70, 0 s, 0 s left",
+    ]
