@@ -60,6 +60,7 @@ def test_run_folder_keeps_its_contract(finished: Path) -> None:
         "examples.npz",
         "examples.webp",
         "report.html",
+        "README.md",
     }
     assert names == files | {"model", "figures"}
     assert {path.name for path in (finished / "figures").iterdir()} == {
