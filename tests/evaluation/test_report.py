@@ -201,6 +201,17 @@ def test_the_barest_results_give_a_page(tmp_path):
     assert "tercet report" in Page(write_report(tmp_path)).text
 
 
+def test_help_that_training_got_is_told_under_training_and_files_left_out_under_warnings(tmp_path):
+    run = make_run(tmp_path / "run", make_results(skipped=1, skipped_files=["bad.jpg: cut short"]))
+    record = {"phase": "encoder", "epoch": 2, "intervention": "the rate was halved <twice>"}
+    (run / "history.jsonl").write_text(json.dumps(record))
+    page = Page(write_report(run))
+    assert "encoder epoch 2: the rate was halved <twice>" in page.text
+    assert "helped 1 time:" in page.text
+    assert "bad.jpg: cut short" in page.text
+    assert "2 warnings" in page.text
+
+
 def test_several_seeds_show_their_spread_their_pages_and_the_first_seeds_pictures(tmp_path):
     run, results = tmp_path / "run", make_results()
     for seed in (2, 10):
