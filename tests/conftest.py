@@ -1,4 +1,4 @@
-"""What every test rests on: shape annotations are checked, one thread, no cache outside a temporary folder."""
+"""What every test rests on: shape annotations are checked, one thread, nothing kept outside a temporary folder."""
 
 import jaxtyping
 import pytest
@@ -18,9 +18,11 @@ LABEL_PATTERNS = {
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cache_folder(tmp_path_factory):
+def own_folders(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TERCET_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("TERCET_DATA", str(tmp_path_factory.mktemp("data")))
+        patch.setattr("tercet.data.cifar10.URL", "http://127.0.0.1:9/nobody-listens")  # no test reaches the network
         yield
 
 

@@ -11,9 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mirror import serve
+from official import members, write_archive
 from pictures import write_folder
 from tercet import config
 from tercet.cli import main
+from tercet.data import cifar10
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +107,9 @@ def test_evaluate_as_table_and_as_json(folder: Path, model: Path, capsys: pytest
         (["run", "digits", "--out", "OUT", "--device", "mps"], 2, "--device mps is not available"),
         (["predict", "a.jpg", "--model", "nowhere"], 1, "found no model in nowhere"),
         (["report", "nowhere"], 1, "nowhere"),
+        (["fetch", "digits"], 2, "invalid choice: 'digits'"),
+        (["fetch", "cifar10", "--archive", "a", "--url", "b"], 2, "not allowed with"),
+        (["fetch", "cifar10", "--archive", "nowhere", "--data-dir", "OUT"], 1, "cannot read the archive 'nowhere'"),
         (["dance"], 2, "invalid choice: 'dance'"),
     ],
 )
@@ -171,6 +177,58 @@ def test_signal_ends_with_its_status_and_leaves_a_resumable_run(
     process.send_signal(number)
     _, said = process.communicate(timeout=30)
     assert process.returncode == status
-    assert said.endswith("tercet: interrupted; the same command goes on from its last checkpoint.\n")
+    assert said.endswith("tercet: interrupted; the same command goes on where it stopped.\n")
     assert "Traceback" not in said
     assert not (tmp_path / "run/model").exists()
+
+
+@pytest.fixture
+def official(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small archive that passes for the official one."""
+    archive = write_archive(tmp_path / "official.tar.gz", members("binary"))
+    monkeypatch.setattr(cifar10, "CHECKSUMS", {cifar10.checksum(archive): archive.name})
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    return archive
+
+
+def test_fetch_says_where_the_data_lies_and_that_it_was_there(
+    official: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "my data"
+    command = ["fetch", "cifar10", "--archive", str(official), "--data-dir", str(folder)]
+    assert main(command) == 0
+    said = f"in {folder}: cifar10_train.npz, cifar10_test.npz\n"
+    assert capsys.readouterr().out == f"cifar10 is {said}for `tercet run cifar10`, set TERCET_DATA='{folder}'\n"
+    monkeypatch.setenv("TERCET_DATA", str(folder))
+    assert main(command[:2]) == 0
+    assert capsys.readouterr().out == f"cifar10 was already {said}"
+
+
+def test_an_interrupted_fetch_goes_on(official: Path, tmp_path: Path) -> None:
+    line = f"import sys; from tercet.data import cifar10; cifar10.CHECKSUMS = {cifar10.CHECKSUMS!r}"
+    line += "; from tercet.cli import main; sys.exit(main())"
+    part = tmp_path / "data/cifar-10.tar.gz.part"
+    with serve(official.read_bytes()) as mirror:
+        mirror.faults = ["stall"]
+        command = ["fetch", "cifar10", "--url", mirror.url, "--data-dir", str(tmp_path / "data")]
+        process = subprocess.Popen(
+            [sys.executable, "-c", line, *command],
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+        deadline = time.monotonic() + 60
+        while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert said.endswith("the same command goes on where it stopped.\n")
+        half = part.stat().st_size
+        assert main(command) == 0
+        assert mirror.asked[1]["Range"] == f"bytes={half}-"
+    assert sorted(path.name for path in (tmp_path / "data").glob("cifar*")) == [
+        "cifar10.lock",
+        "cifar10_test.npz",
+        "cifar10_train.npz",
+    ]

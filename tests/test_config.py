@@ -28,7 +28,9 @@ def test_longer_presets_train_longer():
 
 @pytest.mark.parametrize("name", CHOICES)
 def test_an_unknown_choice_is_named_by_its_flag(name):
-    with pytest.raises(UsageError, match=f"^--{name} is 'magic'; expected one of .*{CHOICES[name][0]}") as refused:
+    with pytest.raises(
+        UsageError, match=f"^--{name.replace('_', '-')} is 'magic'; expected one of .*{CHOICES[name][0]}"
+    ) as refused:
         Config(**{name: "magic"})
     assert str(refused.value).endswith(".")
     for choice in CHOICES[name]:
@@ -134,7 +136,7 @@ def test_large_images_get_smaller_batches(encoder, size, batch_size):
     assert resolve(Config(encoder=encoder, size=size), image_count=45_000, size=9, flip=True).batch_size == batch_size
 
 
-@pytest.mark.parametrize("encoder", CHOICES["encoder"])
+@pytest.mark.parametrize("encoder", BACKBONES)
 @pytest.mark.parametrize("size", [32, 96, 224])
 def test_what_a_step_keeps_stays_under_its_bound(encoder, size):
     """Counted on two images against one, so that the weights do not count."""

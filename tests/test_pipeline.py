@@ -56,11 +56,14 @@ def test_run_folder_keeps_its_contract(finished: Path) -> None:
         "predictions.csv",
         "embeddings.npz",
         "tsne.npz",
+        "thumbnails.webp",
+        "examples.npz",
+        "examples.webp",
         "report.html",
     }
     assert names == files | {"model", "figures"}
     assert {path.name for path in (finished / "figures").iterdir()} == {
-        f"{name}.png" for name in ("tsne", "accuracy", "loss", "confusion")
+        f"{name}.png" for name in ("tsne", "accuracy", "loss", "confusion", "distances")
     }
     results = json.loads((finished / "results.json").read_text())
     assert results["methods"].keys() == METHODS
@@ -86,7 +89,8 @@ def test_encoder_learns_and_table_agrees_with_predictions(finished: Path) -> Non
 def test_same_seed_same_bytes(folder: Path, finished: Path, tmp_path: Path) -> None:
     tercet.run(folder, out=tmp_path / "again", config=SMALL)
     assert weights(tmp_path / "again") == weights(finished)
-    assert (tmp_path / "again/predictions.csv").read_bytes() == (finished / "predictions.csv").read_bytes()
+    for name in ("predictions.csv", "thumbnails.webp", "examples.npz", "examples.webp"):
+        assert (tmp_path / "again" / name).read_bytes() == (finished / name).read_bytes()
     assert without_times(tmp_path / "again/results.json") == without_times(finished / "results.json")
 
 

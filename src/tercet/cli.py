@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
@@ -20,13 +21,14 @@ from tercet.config import CHOICES, PRESETS
 from tercet.errors import TercetError
 
 DATA_HELP = (
-    "`digits` (built in, no download), `cifar10` (the archive that $TERCET_CIFAR10 names), or a path: a folder with "
-    "one subfolder of images per class, an archive of one (.tar, .tar.gz, .tar.xz, .zip), or an .npz with `images` and "
-    "`labels`. Subfolders train/ and test/ (and val/) are used where present; else a stratified fifth becomes the test "
-    "part. A folder that bears a built-in's name is written ./digits"
+    "`digits` (built in, no download), `cifar10` (downloaded when needed, see `tercet fetch --help`), or a path: a "
+    "folder with one subfolder of images per class, an archive of one (.tar, .tar.gz, .tar.xz, .zip), or an .npz with "
+    "`images` and `labels`. Subfolders train/ and test/ (and val/) are used where present; else a stratified fifth "
+    "becomes the test part. A folder that bears a built-in's name is written ./digits"
 )
 EXAMPLES = """examples:
   tercet run digits --out runs/digits           the whole job in a minute, no download
+  tercet fetch cifar10                          the official CIFAR-10, 170 MB, once
   tercet run photos/ --out runs/photos          your own images: photos/cat/*.jpg, photos/dog/*.jpg, ...
   tercet predict new.jpg --model runs/photos    the class of a new image
   tercet run --help                             every option of a command
@@ -63,6 +65,11 @@ def build_parser() -> Parser:
         "--seeds", type=int, default=1, metavar="N", help="repeat with N seeds; report mean and deviation"
     )
     add_training_options(command("train", "encoder and head only"))
+    add_fetch_options(
+        command(
+            "fetch", "the official CIFAR-10, downloaded once and checked; a download that was cut is taken up again"
+        )
+    )
     judged = command("evaluate", "judge a model on the test part of DATA, which it must not have been trained on")
     judged.add_argument("data", metavar="DATA", help=DATA_HELP)
     add_model_option(judged)
@@ -78,6 +85,20 @@ def build_parser() -> Parser:
     add_model_option(embedded)
     embedded.add_argument("--out", required=True, metavar="FILE.npz")
     return parser
+
+
+def add_fetch_options(parser: argparse.ArgumentParser) -> None:
+    """What to fetch, from where and to where."""
+    parser.add_argument("data", choices=("cifar10",), help="the data set")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--archive", metavar="FILE", help="no download: take cifar-10-binary.tar.gz or ...-python.tar.gz"
+    )
+    source.add_argument(
+        "--url", metavar="MIRROR", help="the address of either archive elsewhere (default the author's)"
+    )
+    parser.add_argument("--data-dir", metavar="DIR", help="where to keep it (default $TERCET_DATA, or the user's data)")
+    parser.add_argument("--keep", action="store_true", help="keep the downloaded archive too")
 
 
 def add_model_option(parser: argparse.ArgumentParser) -> None:
@@ -103,6 +124,11 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--normalize", action=argparse.BooleanOptionalAction, help="embeddings of unit length (default) or raw")
     add("--flip", action=argparse.BooleanOptionalAction, help="mirror images in training (default, but for digits)")
+    add(
+        "--class-weight",
+        choices=CHOICES["class_weight"],
+        help="in the head's loss: every class counts alike (balanced, default) or every image",
+    )
     add("--seed", type=int, help="of the split, the first weights and the order of images (default 0)")
     add("--precision", choices=CHOICES["precision"], help="auto tries both on this machine (default auto)")
     add("--device", choices=CHOICES["device"], help="(default auto: the fastest present)")
@@ -116,6 +142,7 @@ class Terminated(BaseException):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status. A user's mistake becomes one sentence on stderr."""
     options = vars(build_parser().parse_args(arguments))
+    warnings.filterwarnings("ignore", module="PIL")  # of what is wrong with a file one sentence is enough
     logging.basicConfig(
         level=logging.ERROR if options["quiet"] else logging.WARNING,
         format="%(message)s",
@@ -129,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"tercet: {error}", file=sys.stderr)
         return error.status
     except (KeyboardInterrupt, Terminated) as interruption:
-        print("tercet: interrupted; the same command goes on from its last checkpoint.", file=sys.stderr)
+        print("tercet: interrupted; the same command goes on where it stopped.", file=sys.stderr)
         return 143 if isinstance(interruption, Terminated) else 130
     except BrokenPipeError:  # the reader of our output has left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,6 +17,7 @@ import numpy as np
 from tercet import pipeline
 from tercet.config import PRESETS, Config
 from tercet.data.archive import File, list_folder, read_file
+from tercet.data.cifar10 import FILES, data_folder, fetch_cifar10
 from tercet.data.parallel import decode_files
 from tercet.errors import DataError, UsageError
 from tercet.files import write_arrays
@@ -49,6 +51,23 @@ def train(*, data: str, out: str, overwrite: bool, quiet: bool, **asked: Any) ->
 def asked_config(preset: str, **options: Any) -> Config:
     """The preset with the options that were given."""
     return replace(PRESETS[preset], **{name: value for name, value in options.items() if value is not None})
+
+
+def fetch(*, data: str, archive: str | None, url: str | None, data_dir: str | None, keep: bool, quiet: bool) -> int:
+    """Print where the data set lies."""
+    folder = Path(data_dir).expanduser() if data_dir else data_folder()
+    with progress(quiet) as on_progress:
+        is_new = fetch_cifar10(
+            folder,
+            archive=Path(archive).expanduser() if archive else None,
+            url=url,
+            keep=keep,
+            on_progress=partial(on_progress, "download, MB"),
+        )
+    print(f"{data} {'is' if is_new else 'was already'} in {folder}: {', '.join(FILES.values())}")
+    if folder != data_folder():
+        print(f"for `tercet run {data}`, set TERCET_DATA={shlex.quote(str(folder))}")
+    return 0
 
 
 def evaluate(*, data: str, model: str, as_json: bool, quiet: bool) -> int:  # noqa: ARG001

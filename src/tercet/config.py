@@ -18,7 +18,8 @@ class Config:
     """Settings of one run. A comment gives each value's origin: a paper, a measured run (docs/log.md), or "guess"."""
 
     # Encoder
-    encoder: str = "fast"
+    encoder: str | None = None
+    backbone: str | None = None  # names a frozen network of one's own, where `encoder` is "pretrained"
     widths: tuple[int, ...] = (32, 128, 256)  # of the fast encoder's groups; a prototype's, else a guess
     dimensions: int = 128  # the original project
     normalize: bool = True  # Schroff et al. 2015
@@ -33,7 +34,7 @@ class Config:
 
     # Learning
     epochs: int = 4  # what three minutes allow on two cores
-    fewest_steps: int = 70  # small sets take more epochs to reach it; digits: docs/log.md, 2026-11-23
+    fewest_steps: int | None = None  # small sets take more epochs to reach it
     batch_size: int = 500  # a guess
     optimizer: str | None = None
     learning_rate: float | None = None
@@ -41,6 +42,7 @@ class Config:
     weight_decay: float = 0.0  # a guess; Muon holds the filters at a fixed norm
     warmup_share: float = 0.1  # of all steps, linearly up; then linearly down to zero: a guess
     averaging: float = 0.95  # decay a step of the running average of the weights: a guess
+    class_weight: str = "balanced"  # of the head; better for rare classes and all in all: docs/log.md, 2026-11-24
     label_smoothing: float = 0.1  # of the CNN baseline; Szegedy et al. 2016
 
     # Augmentation
@@ -58,7 +60,7 @@ class Config:
         for name, allowed in CHOICES.items():
             found = getattr(self, name)
             if found is not None and found not in allowed:
-                raise UsageError(f"--{name} is {found!r}; expected one of {', '.join(allowed)}.")
+                raise UsageError(f"--{name.replace('_', '-')} is {found!r}; expected one of {', '.join(allowed)}.")
         for name, least in LEAST.items():
             found = getattr(self, name)
             if found is not None and not least <= found < math.inf:
@@ -70,9 +72,10 @@ class Config:
 
 
 CHOICES = {
-    "encoder": ("fast", "classic"),
+    "encoder": ("fast", "classic", "pretrained"),
     "loss": ("triplet", "supcon", "custom"),
     "mining": ("all", "semi-hard", "hard", "random"),
+    "class_weight": ("none", "balanced"),
     "optimizer": ("muon", "adam"),
     "precision": ("auto", "fp32", "bf16"),
     "device": ("auto", "cpu", "cuda", "mps"),
@@ -85,6 +88,10 @@ LARGEST_SIZE = 224  # what most networks for photographs take; our own are not m
 # the default widths, an image of 32 takes 1 MB, one of 224 11 MB by the fast encoder and 62 MB by the classic one.
 BATCH_PIXELS = {"fast": 500 * 96**2, "classic": 500 * 48**2}
 
+ADAPTER_RATE = 3e-4  # of what is trained on the pretrained network's features: docs/log.md, 2026-11-24
+ADAPTER_STEPS = 300  # the same; a step takes milliseconds
+PRETRAINED_SIZE = 96  # from this size on the default is the pretrained encoder, made at 224 pixels: a guess
+
 PRESETS = {  # measured results: benchmarks/results/reference.jsonl
     "quick": Config(),
     "standard": Config(epochs=10),
@@ -92,25 +99,32 @@ PRESETS = {  # measured results: benchmarks/results/reference.jsonl
 }
 
 
-def resolve(config: Config, *, image_count: int, size: int, flip: bool) -> Config:
+def resolve(config: Config, *, image_count: int, size: int, flip: bool, has_weights: bool = False) -> Config:
     """The configuration with everything filled in for a training set of `image_count` images of side `size`.
 
-    `flip` says whether a mirrored image of this data still shows its class.
+    `flip` says whether a mirrored image of this data still shows its class, `has_weights` whether the weights of the
+    pretrained encoder are installed.
     """
+    size = config.size or size
+    encoder = config.encoder or ("pretrained" if has_weights and size >= PRETRAINED_SIZE else "fast")
     # At least ten steps an epoch, where there are images enough: a guess.
-    batch_size = min(config.batch_size, max(64, image_count // 10), largest_batch(config.encoder, config.size or size))
+    batch_size = min(config.batch_size, max(64, image_count // 10), largest_batch(encoder, size))
     steps_per_epoch = math.ceil(image_count / batch_size)
-    optimizer = config.optimizer or ("adam" if config.encoder == "classic" else "muon")
+    optimizer = config.optimizer or ("muon" if encoder == "fast" else "adam")
+    rates = {"adam": 1e-3, "muon": 0.1}  # the original project; docs/log.md, 2026-11-23
     filled: dict[str, Any] = {
         "size": size,
+        "encoder": encoder,
         "margin": 0.25 if config.normalize else 1.0,  # docs/log.md, 2026-11-23; raw: the original project
         "optimizer": optimizer,
-        "learning_rate": {"adam": 1e-3, "muon": 0.1}[optimizer],  # the original project; docs/log.md, 2026-11-23
+        "learning_rate": ADAPTER_RATE if encoder == "pretrained" else rates[optimizer],
+        "fewest_steps": ADAPTER_STEPS if encoder == "pretrained" else 70,  # digits: docs/log.md, 2026-11-23
         "flip": flip,
     }
     unset = {name: value for name, value in filled.items() if getattr(config, name) is None}
-    epochs = max(config.epochs, math.ceil(config.fewest_steps / steps_per_epoch))
-    return replace(config, batch_size=batch_size, epochs=epochs, **unset)
+    resolved = replace(config, batch_size=batch_size, **unset)
+    assert resolved.fewest_steps is not None
+    return replace(resolved, epochs=max(config.epochs, math.ceil(resolved.fewest_steps / steps_per_epoch)))
 
 
 def largest_batch(encoder: str, size: int) -> int:

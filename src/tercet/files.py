@@ -15,10 +15,10 @@ def write_arrays(path: Path, **arrays: Any) -> None:
     """Write named arrays to `path` as `.npz`, whole or not at all."""
     content = io.BytesIO()
     np.savez(content, **arrays)
-    write_atomically(path, content.getvalue())
+    write_atomically(path, content.getbuffer())  # no copy
 
 
-def write_atomically(path: Path, content: bytes | str) -> None:
+def write_atomically(path: Path, content: bytes | memoryview | str) -> None:
     """Write `content` to `path`, so that a reader or a crash sees the old file or the new one, nothing between.
 
     Text may hold file names whose bytes are no UTF-8; they are written as the bytes they were.

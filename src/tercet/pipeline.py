@@ -6,6 +6,7 @@ Each takes data by name or path and keeps everything in a run folder, from which
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import nn
 from tercet.config import PRESETS, Config
 from tercet.data.sources import open_dataset
 from tercet.errors import DataError, UsageError
+from tercet.evaluation.card import write_card
 from tercet.evaluation.figures import write_figures
 from tercet.evaluation.report import write_report
 from tercet.evaluation.results import Results, load_results, method_figures
@@ -22,6 +24,7 @@ from tercet.evaluation.seeds import combine_seeds
 from tercet.geometry.metrics import expected_calibration_error, retrieval
 from tercet.model.bundle import Bundle, load_bundle
 from tercet.model.embed import embed
+from tercet.model.pretrained import Backbone, name_of, own_network
 from tercet.preparation import OnProgress, prepare, repeating_command
 from tercet.run_folder import RunFolder, read_json
 from tercet.stations import judge, learn
@@ -34,16 +37,21 @@ def train(
     out: str | Path,
     config: Config = PRESETS["quick"],
     loss: Loss | None = None,
+    backbone: Backbone | None = None,
     overwrite: bool = False,
     on_progress: OnProgress = lambda *_: None,
 ) -> Bundle:
     """Train an encoder and its head on `data` into the run folder `out`; return them as a Bundle.
 
-    `loss(embeddings, labels)` replaces the configured loss. The same call again goes on where it was interrupted.
+    `loss(embeddings, labels)` replaces the configured loss. `backbone` takes the place of the network pretrained on
+    ImageNet: an `nn.Module` from pixels `[B, 3, H, W]`, scaled as (x - 127) / 128, to features `[B, F]`, which stays
+    frozen; or a safetensors file with other weights of EfficientNet-Lite0. The same call again goes on where it was
+    interrupted.
     """
-    work = prepare("train", data, out, _with_loss(config, loss), overwrite, on_progress)
+    config = _with_backbone(_with_loss(config, loss), backbone)
+    work = prepare("train", data, out, config, overwrite, on_progress, backbone)
     if (work.folder.model / "config.json").exists():
-        return load_bundle(work.folder.model)
+        return load_bundle(work.folder.model, own_network(backbone))
     return learn(work, loss).bundle
 
 
@@ -53,26 +61,29 @@ def run(
     out: str | Path,
     config: Config = PRESETS["quick"],
     loss: Loss | None = None,
+    backbone: Backbone | None = None,
     seeds: int = 1,
     overwrite: bool = False,
     on_progress: OnProgress = lambda *_: None,
 ) -> Results:
     """The whole job into the run folder `out`: encoder, head, baselines, figures in numbers and pictures, report.
 
-    With several `seeds` it is repeated in `out/seed-0` and so on, and the results are means with standard deviations.
-    The same call again goes on where it was interrupted.
+    `loss` and `backbone` are those of `train`. With several `seeds` it is repeated in `out/seed-0` and so on, and the
+    results are means with standard deviations. The same call again goes on where it was interrupted.
     """
     if seeds < 1:
         raise UsageError(f"--seeds is {seeds}; expected 1 or more.")
-    config = _with_loss(config, loss)
+    config = _with_backbone(_with_loss(config, loss), backbone)
     if seeds > 1:
-        return _run_seeds(data, RunFolder(out), config, loss, seeds, overwrite, on_progress)
-    work = prepare("run", data, out, config, overwrite, on_progress)
+        again = partial(run, loss=loss, backbone=backbone)
+        return _run_seeds(data, RunFolder(out), config, again, seeds, overwrite, on_progress)
+    work = prepare("run", data, out, config, overwrite, on_progress, backbone)
     if not work.folder.results.exists():
         results = judge(work, learn(work, loss))
         write_figures(work.folder.path)
         results.save(work.folder.results)  # with it all that takes time is done
     if not (work.folder.path / "report.html").exists():
+        write_card(work.folder.path)
         write_report(work.folder.path)
     shutil.rmtree(work.folder.path / "checkpoints", ignore_errors=True)
     return load_results(work.folder.results)
@@ -103,8 +114,9 @@ def evaluate(data: str | Path, bundle: Bundle) -> Results:
 
 
 def report(run_folder: str | Path) -> Path:
-    """Draw the figures and the page of a finished run again, from what it saved; return the page."""
+    """Draw the figures, the page and the model card of a finished run again, from what it saved; return the page."""
     write_figures(Path(run_folder))
+    write_card(Path(run_folder))
     return write_report(Path(run_folder))
 
 
@@ -119,11 +131,24 @@ def _with_loss(config: Config, loss: Loss | None) -> Config:
     return replace(config, loss="custom", custom_loss=getattr(loss, "__qualname__", type(loss).__qualname__))
 
 
+def _with_backbone(config: Config, backbone: Backbone | None) -> Config:
+    """The configuration that names the backbone of one's own by what it is made of."""
+    if backbone is None:
+        if config.backbone is not None:
+            raise UsageError(
+                f"the configuration names the backbone {config.backbone} but none was given; pass backbone=."
+            )
+        return config
+    if config.encoder not in (None, "pretrained"):
+        raise UsageError(f"the encoder is {config.encoder!r} but a backbone was given; leave one of the two out.")
+    return replace(config, encoder="pretrained", backbone=name_of(backbone))
+
+
 def _run_seeds(
     data: str | Path,
     folder: RunFolder,
     config: Config,
-    loss: Loss | None,
+    run_one: Callable[..., Results],
     seeds: int,
     overwrite: bool,
     on_progress: OnProgress,
@@ -136,12 +161,13 @@ def _run_seeds(
     for seed in range(config.seed, config.seed + seeds):
         part = folder.path / f"seed-{seed}"
         progress = partial(_with_prefix, on_progress, f"seed {seed}: ")
-        results.append(run(data, out=part, config=replace(config, seed=seed), loss=loss, on_progress=progress))
+        results.append(run_one(data, out=part, config=replace(config, seed=seed), on_progress=progress))
         if seed == config.seed:
             record = {**read_json(part / "run.json"), "asked": asked, "command": command}
             folder.write_json("run.json", record)
     combined = combine_seeds(results)
     combined.save(folder.results)
+    write_card(folder.path)
     write_report(folder.path)
     return combined
 

@@ -15,12 +15,14 @@ from typing import Any
 
 import torch
 
-from tercet.config import PRESETS, Config, largest_batch, resolve
+from tercet.config import PRESETS, PRETRAINED_SIZE, Config, largest_batch, resolve
 from tercet.data.imageset import ImageSet
 from tercet.data.sources import Dataset, open_dataset
 from tercet.errors import UsageError
 from tercet.evaluation.duplicates import count_duplicates
+from tercet.model.encoder import Encoder
 from tercet.model.precision import choose_precision
+from tercet.model.pretrained import EXTRA, Backbone, frozen_encoder, is_available, open_backbone
 from tercet.run_folder import RunFolder
 from tercet.training.checkpoint import Checkpoint
 from tercet.training.encoder import fresh_encoder
@@ -44,6 +46,7 @@ class Work:
     test: ImageSet
     data: dict[str, Any]
     on_progress: OnProgress
+    frozen: Encoder | None = None  # images -> features, where only what takes features is trained
 
     def checkpoint(self, phase: str) -> Checkpoint:
         """The checkpoint of one training of this run."""
@@ -56,7 +59,13 @@ class Work:
 
 
 def prepare(
-    verb: str, data: str | Path, out: str | Path, config: Config, overwrite: bool, on_progress: OnProgress
+    verb: str,
+    data: str | Path,
+    out: str | Path,
+    config: Config,
+    overwrite: bool,
+    on_progress: OnProgress,
+    backbone: Backbone | None = None,
 ) -> Work:
     """Read and split the data, claim the run folder, fill in the configuration; write `run.json` on a fresh start."""
     started = time.perf_counter()
@@ -70,22 +79,50 @@ def prepare(
     begun = folder.claim(asdict(config), facts["fingerprint"], overwrite=overwrite)
     facts["load_seconds"] = round(time.perf_counter() - started, 3)
     resolved = resolve(
-        replace(config, device=device),
+        replace(config, device=device, encoder=begun["config"]["encoder"] if begun else config.encoder),
         image_count=len(train_part),
         size=dataset.size,
         flip=isinstance(data, Path) or data != "digits",
+        has_weights=is_available(),
     )
+    frozen = freeze(resolved, backbone)
     if begun:
         resolved = replace(resolved, precision=begun["precision"])
         facts = begun["data"]
     else:
         facts["duplicates"] = find_duplicates(dataset.name, dataset.test, [train_part, validation])
+        say_what_is_missing(config, resolved)
         if resolved.precision == "auto":
-            trial = fresh_encoder(resolved, train_part, normalize=resolved.normalize)
-            count = min(PRECISION_IMAGES, largest_batch(resolved.encoder, dataset.size))
-            resolved = replace(resolved, precision=choose_precision(trial, train_part.images[:count]))
+            resolved = replace(resolved, precision=fitting_precision(resolved, train_part))
         folder.describe(asdict(config), resolved, facts, repeating_command(verb, data, folder.path, config))
-    return Work(folder, resolved, train_part, validation, dataset.test, facts, on_progress)
+    return Work(folder, resolved, train_part, validation, dataset.test, facts, on_progress, frozen)
+
+
+def freeze(config: Config, backbone: Backbone | None) -> Encoder | None:
+    """The frozen network whose features are trained on, on its device; None for an encoder trained from scratch."""
+    if config.encoder != "pretrained":
+        return None
+    assert config.size is not None
+    return frozen_encoder(open_backbone(backbone), config.size).to(config.device)
+
+
+def say_what_is_missing(asked: Config, resolved: Config) -> None:
+    """Name the extra in the log where photographs are trained on from scratch for want of it."""
+    if asked.encoder is None and resolved.encoder == "fast" and (resolved.size or 0) >= PRETRAINED_SIZE:
+        logger.warning(
+            "training from scratch: a pretrained encoder does far better on few photographs; get one by %s.", EXTRA
+        )
+
+
+def fitting_precision(config: Config, train: ImageSet) -> str:
+    """The precision for a training on these images."""
+    if config.encoder == "pretrained":  # its features would err by 7 % in bfloat16: docs/log.md, 2026-11-24
+        return "fp32"
+    trial = fresh_encoder(config, train, normalize=config.normalize)
+    assert config.encoder is not None
+    assert config.size is not None
+    count = min(PRECISION_IMAGES, largest_batch(config.encoder, config.size))
+    return choose_precision(trial, train.images[:count])
 
 
 def describe_data(dataset: Dataset, train: ImageSet, validation: ImageSet) -> dict[str, Any]:
@@ -131,12 +168,25 @@ def choose_device(asked: str) -> str:
 def repeating_command(verb: str, data: str | Path, out: Path, config: Config, seeds: int = 1) -> str:
     """The command line that asks for the same run; empty for what only Python can ask for."""
     preset = next((name for name, candidate in PRESETS.items() if candidate.epochs == config.epochs), "quick")
-    options = ("loss", "mining", "margin", "encoder", "size", "normalize", "flip", "seed", "precision", "device")
+    options = (
+        "loss",
+        "mining",
+        "margin",
+        "encoder",
+        "size",
+        "normalize",
+        "flip",
+        "class_weight",
+        "seed",
+        "precision",
+        "device",
+    )
     given = {name: getattr(config, name) for name in options}
     given = {name: value for name, value in given.items() if value != getattr(PRESETS[preset], name)}
     if replace(PRESETS[preset], **given) != config or config.loss == "custom":
         return ""
     words = ["tercet", verb, str(data), "--out", str(out), "--preset", preset]
     for name, value in given.items():
-        words += [f"--{name}" if value else f"--no-{name}"] if isinstance(value, bool) else [f"--{name}", str(value)]
+        flag = name.replace("_", "-")
+        words += [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
     return shlex.join(words + (["--seeds", str(seeds)] if seeds > 1 else []))

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
+from tercet.data.imageset import ImageSet
 from tercet.evaluation.baselines import fit_cnn, fit_logistic_regression, fit_majority
+from tercet.evaluation.examples import save_examples, save_thumbnails, shown_indices
 from tercet.evaluation.projection import FEWEST_POINTS, tsne
 from tercet.evaluation.readers import fit_knn, fit_linear
 from tercet.evaluation.results import Results, correctness, method_figures, write_predictions
 from tercet.evaluation.verdict import verdict_of_one
 from tercet.files import write_arrays
 from tercet.geometry.metrics import expected_calibration_error, retrieval
+from tercet.model.adapter import Adapter, with_adapter
 from tercet.model.bundle import Bundle
 from tercet.model.embed import embed
+from tercet.model.encoder import Encoder
+from tercet.model.features import Part, compute_features, judged
+from tercet.model.pretrained import own_network
 from tercet.preparation import Work
 from tercet.run_folder import peak_memory_bytes
 from tercet.training.checkpoint import History
@@ -34,27 +41,40 @@ class Learned:
     """What training gives, with the seconds it took."""
 
     bundle: Bundle
+    network: nn.Module  # what was trained: the bundle's encoder, or what in it takes features
     history: History
+    train: Part
+    validation: Part
     train_embeddings: Tensor
     validation_embeddings: Tensor
-    encoder_seconds: float  # steps and the embedding of the training part
+    feature_seconds: float  # 0 where there are none; little where they came from the cache
+    encoder_seconds: float  # features, steps and the embedding of the training part
     head_seconds: float
+
+
+def as_taken(work: Work, *parts: ImageSet, mirrored: bool, precision: str, station: str = "features") -> Sequence[Part]:
+    """The parts as the network that learns takes them: the images, or the features that the frozen network gives."""
+    if work.frozen is None:
+        return parts
+    return compute_features(work.frozen, parts, mirrored=mirrored, precision=precision, on_step=work.progress(station))
 
 
 def learn(work: Work, loss: Loss | None = None) -> Learned:
     """Train the encoder, freeze it, fit the head on its embeddings; write the Bundle and the history."""
-    encoder, records = train_encoder(
-        work.config,
-        work.train,
-        work.validation,
+    config = work.config
+    (train, validation), feature_seconds = timed(
+        lambda: as_taken(work, work.train, work.validation, mirrored=bool(config.flip), precision=config.precision)
+    )
+    network, records = train_encoder(
+        config,
+        train,
+        validation,
         loss=loss,
         checkpoint=work.checkpoint("encoder"),
         on_step=work.progress("encoder"),
     )
-    started = time.perf_counter()
-    train_embeddings = embed(encoder, work.train.images, precision=work.config.precision)
-    embed_seconds = time.perf_counter() - started
-    validation_embeddings = embed(encoder, work.validation.images, precision=work.config.precision)
+    train_embeddings, embed_seconds = timed(lambda: embed(network, judged(train), precision=config.precision))
+    validation_embeddings = embed(network, judged(validation), precision=config.precision)
     started = time.perf_counter()
     head, head_records = fit_head(
         (train_embeddings, work.train.labels),
@@ -62,16 +82,42 @@ def learn(work: Work, loss: Loss | None = None) -> Learned:
         class_count=len(work.train.classes),
         hidden=HIDDEN,
         seed=work.config.seed,
+        class_weight=work.config.class_weight,
     )
     head_seconds = time.perf_counter() - started
-    settings = {key: getattr(work.config, key) for key in ("encoder", "widths", "dimensions", "normalize", "size")}
-    bundle = Bundle(encoder.cpu(), head.eval(), work.train.classes, {**settings, "hidden": HIDDEN})
+    bundle = Bundle(image_encoder(work, network), head.eval(), work.train.classes, bundle_settings(work))
     history = [{"phase": "encoder", **record} for record in records]
     history += [{"phase": "head", **record} for record in head_records]
     work.folder.write_history(history)
     bundle.save(work.folder.model)  # last: with it training is finished
-    seconds = records[-1]["seconds"] + embed_seconds
-    return Learned(bundle, history, train_embeddings, validation_embeddings, seconds, head_seconds)
+    return Learned(
+        bundle,
+        network,
+        history,
+        train,
+        validation,
+        train_embeddings,
+        validation_embeddings,
+        feature_seconds,
+        feature_seconds + records[-1]["seconds"] + embed_seconds,
+        head_seconds,
+    )
+
+
+def image_encoder(work: Work, network: nn.Module) -> Encoder:
+    """The encoder of images that was trained, or that the trained network and the frozen one make; on the CPU."""
+    if work.frozen is not None:
+        assert isinstance(network, Adapter)
+        return copy.deepcopy(with_adapter(work.frozen, network)).cpu()
+    assert isinstance(network, Encoder)
+    return network.cpu()
+
+
+def bundle_settings(work: Work) -> dict[str, Any]:
+    """What a Bundle must know to be built again."""
+    settings = {key: getattr(work.config, key) for key in ("encoder", "widths", "dimensions", "normalize", "size")}
+    own = own_network(work.frozen.backbone) if work.frozen else None
+    return {**settings, "backbone": type(own).__name__ if own is not None else None, "hidden": HIDDEN}
 
 
 class Fitted(NamedTuple):
@@ -86,7 +132,15 @@ def fit_readers(work: Work, learned: Learned) -> dict[str, Fitted]:
     train_pair = (learned.train_embeddings, work.train.labels)
     validation_pair = (learned.validation_embeddings, work.validation.labels)
     class_count = len(work.train.classes)
-    linear, linear_seconds = timed(lambda: fit_linear(train_pair, validation_pair, class_count, work.config.seed))
+    linear, linear_seconds = timed(
+        lambda: fit_linear(
+            train_pair,
+            validation_pair,
+            class_count=class_count,
+            seed=work.config.seed,
+            class_weight=work.config.class_weight,
+        )
+    )
     knn, knn_seconds = timed(lambda: fit_knn(train_pair, validation_pair, class_count))
     return {
         "triplet_mlp_head": Fitted(learned.bundle.probabilities, learned.encoder_seconds + learned.head_seconds),
@@ -95,22 +149,22 @@ def fit_readers(work: Work, learned: Learned) -> dict[str, Fitted]:
     }
 
 
-def fit_baselines(work: Work, history: History) -> dict[str, Fitted]:
-    """The methods that take images; the CNN's record joins the history."""
+def fit_baselines(work: Work, learned: Learned) -> dict[str, Fitted]:
+    """The methods that take images, or the CNN features; the CNN's record joins the history."""
     cnn, records = fit_cnn(
         work.config,
-        work.train,
-        work.validation,
+        learned.train,
+        learned.validation,
         checkpoint=work.checkpoint("cnn"),
         on_step=work.progress("CNN baseline"),
     )
-    work.folder.write_history([*history, *({"phase": "cnn", **record} for record in records)])
+    work.folder.write_history([*learned.history, *({"phase": "cnn", **record} for record in records)])
     logistic, logistic_seconds = timed(
         lambda: fit_logistic_regression(work.train, work.validation, work.progress("logistic regression"))
     )
     majority, majority_seconds = timed(lambda: fit_majority(work.train))
     return {
-        "cnn_cross_entropy": Fitted(cnn, records[-1]["seconds"]),
+        "cnn_cross_entropy": Fitted(cnn, learned.feature_seconds + records[-1]["seconds"]),
         "logistic_regression": Fitted(logistic, logistic_seconds),
         "majority": Fitted(majority, majority_seconds),
     }
@@ -118,17 +172,24 @@ def fit_baselines(work: Work, history: History) -> dict[str, Fitted]:
 
 def judge(work: Work, learned: Learned) -> Results:
     """Read the test set once a method; write predictions, embeddings and the projection."""
-    readers, baselines = fit_readers(work, learned), fit_baselines(work, learned.history)
+    readers, baselines = fit_readers(work, learned), fit_baselines(work, learned)
     test, fitted = work.test, readers | baselines
-    embeddings, embed_seconds = timed(lambda: embed(learned.bundle.encoder, test.images))
+    (taken, embeddings), embed_seconds = timed(lambda: embed_test(work, learned))
     probabilities = {name: method.classify(embeddings) for name, method in readers.items()}
-    probabilities |= {name: method.classify(test.images) for name, method in baselines.items()}
+    probabilities |= {
+        name: method.classify(taken if name == "cnn_cross_entropy" else test.images)
+        for name, method in baselines.items()
+    }
     ours = probabilities["triplet_mlp_head"]
     work.on_progress("t-SNE", 0, 1)
     projection_seconds = 0.0
-    if len(test) >= FEWEST_POINTS:
-        points, projection_seconds = timed(lambda: tsne(embeddings, work.config.seed))
-        write_arrays(work.folder.projection, points=points, labels=test.labels.numpy())
+    shown = shown_indices(len(test), work.config.seed)
+    if len(shown) >= FEWEST_POINTS:
+        points, projection_seconds = timed(lambda: tsne(embeddings[shown], work.config.seed))
+        write_arrays(work.folder.projection, points=points, labels=test.labels[shown].numpy(), indices=shown.numpy())
+        save_thumbnails(work.folder.path, test, shown)
+    trained = (work.train, learned.train_embeddings)
+    save_examples(work.folder.path, trained, (test, embeddings), ours, work.config.seed)
     work.on_progress("t-SNE", 1, 1)
     write_arrays(
         work.folder.embeddings,
@@ -151,6 +212,7 @@ def judge(work: Work, learned: Learned) -> Results:
         verdict=verdict_of_one({name: correctness(shares, test.labels) for name, shares in probabilities.items()}),
         timing={
             "load_seconds": work.data["load_seconds"],
+            "feature_seconds": round(learned.feature_seconds, 3),
             "encoder_seconds": round(learned.encoder_seconds, 3),
             "head_seconds": round(learned.head_seconds, 3),
             "embed_test_seconds": round(embed_seconds, 3),
@@ -158,6 +220,12 @@ def judge(work: Work, learned: Learned) -> Results:
         },
         peak_memory_bytes=peak_memory_bytes(),
     )
+
+
+def embed_test(work: Work, learned: Learned) -> tuple[Tensor, Tensor]:
+    """What the network takes for each test image, and what it makes of it, in float32 as the Bundle does."""
+    (test,) = as_taken(work, work.test, mirrored=False, precision="fp32", station="test features")
+    return judged(test), embed(learned.network, judged(test))
 
 
 def timed(work: Callable[[], T]) -> tuple[T, float]:

@@ -1,16 +1,25 @@
 import csv
 import json
 import re
+from base64 import b64encode
+from hashlib import sha256
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
+import torch
 
+from tercet.data.imageset import ImageSet
 from tercet.errors import ModelError
+from tercet.evaluation.examples import save_examples, save_thumbnails
+from tercet.evaluation.figures import write_figures
 from tercet.evaluation.report import write_report
 from tercet.evaluation.report_sections import METHODS
+from tercet.evaluation.results import write_predictions
+from tercet.files import write_arrays
 
 PNG = b"\x89PNG no picture, but bytes"
-VOID = {"meta", "img"}
+VOID = {"meta", "img", "input"}
 
 
 class Page(HTMLParser):
@@ -81,6 +90,25 @@ def make_run(folder, results, pictures=("tsne", "accuracy", "loss", "confusion")
     return folder
 
 
+def with_pictures(run, shown=6, count=6, side=8):
+    """What `judge` saves beside: images of noise, which compress worst, a class each in turn, half of them mistaken."""
+    generator = torch.Generator().manual_seed(0)
+    classes = tuple(json.loads((run / "results.json").read_text())["data"]["classes"])
+    labels = torch.arange(count) % len(classes)
+    images = torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=generator)
+    test = ImageSet(
+        images, labels, classes, tuple(f"photos/of a kind/IMG_2024_{index:05}.jpeg" for index in range(count))
+    )
+    probabilities = torch.eye(len(classes))[(labels + torch.arange(count) // len(classes)) % len(classes)]
+    embeddings = torch.randn(count, 4, generator=generator)
+    write_predictions(run / "predictions.csv", test, probabilities)
+    points = torch.randn(shown, 2, generator=generator).numpy()
+    write_arrays(run / "tsne.npz", points=points, labels=labels[:shown].numpy(), indices=np.arange(shown))
+    save_thumbnails(run, test, torch.arange(shown))
+    save_examples(run, (test, embeddings), (test, embeddings), probabilities, seed=0)
+    return run
+
+
 def test_the_page_holds_verdict_methods_figures_and_how_to_repeat(tmp_path):
     path = write_report(make_run(tmp_path / "run", make_results()))
     page = Page(path)
@@ -102,12 +130,43 @@ def test_the_page_holds_verdict_methods_figures_and_how_to_repeat(tmp_path):
 def test_the_page_reaches_for_nothing_outside_and_speaks_to_all(tmp_path):
     path = write_report(make_run(tmp_path / "run", make_results()))
     page = Page(path)
-    assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
+    assert all(address.startswith("data:image/") for address in page.addresses)
     assert not re.search(r"https?://|@import|url\(", path.read_text())
     assert "script" not in page.tags
     assert dict(page.attributes)["html"]["lang"] == "en"
     assert all(attributes["alt"] for tag, attributes in page.attributes if tag == "img")
     assert page.tags.count("caption") == page.tags.count("table") == 2
+
+
+def test_the_policy_admits_the_script_and_the_style_of_the_page_alone(tmp_path):
+    page = Page(write_report(with_pictures(make_run(tmp_path / "run", make_results()))))
+    meta = next(attributes for tag, attributes in page.attributes if "http-equiv" in attributes)
+    text = (tmp_path / "run" / "report.html").read_text()
+    for tag in ("style", "script"):
+        content = re.findall(f"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+        assert len(content) == 1
+        assert f"{tag}-src 'sha256-{b64encode(sha256(content[0].encode()).digest()).decode()}'" in meta["content"]
+    assert "unsafe" not in meta["content"]
+    assert not re.search(r"<[^>]* (style|on\w+)=", text)
+
+
+def test_a_sample_is_called_one_and_sheets_and_map_are_there(tmp_path):
+    page = Page(write_report(with_pictures(make_run(tmp_path / "run", make_results()), shown=4)))
+    for words in ("a random sample of 4 of the 6 test images", "Nearest neighbours", "Most confident mistakes"):
+        assert words in page.text
+    assert "Same class or not" not in page.text  # no figure of it was drawn
+
+
+@pytest.mark.slow
+def test_the_page_of_ten_thousand_images_keeps_below_five_megabytes(tmp_path):
+    run = make_run(tmp_path / "run", make_results(classes=[f"kind {index}" for index in range(10)]), pictures=())
+    (run / "run.json").write_text(
+        json.dumps({"data": {"classes": [f"kind {index}" for index in range(10)], "note": "n"}})
+    )
+    with_pictures(run, shown=10_000, count=10_000, side=32)
+    write_figures(run)
+    assert len(list((run / "figures").iterdir())) == 2
+    assert write_report(run).stat().st_size < 5_000_000
 
 
 def test_the_same_run_gives_the_same_bytes(tmp_path):

@@ -51,11 +51,19 @@ def test_the_original_projects_figures_stand_under_cifar10_only(data, is_quoted)
 
 
 def test_the_summary_counts_the_data_and_the_warnings():
-    data = {"n_train": 45000, "n_test": 10000, "classes": ["cat", "dog"], "size": 32, "skipped": 2}
-    text = summary("tercet", results_of(data=data))
+    data = {"n_train": 45000, "n_test": 10000, "classes": ["cat", "dog"], "size": 32}
+    text = summary("tercet", results_of(data=data), ["one", "two"])
     assert "45,000 training, 10,000 test images; 2 classes; 32 × 32 pixels." in text
-    assert ">1 warning<" in text
-    assert "warning" not in summary("tercet", results_of(triplet_mlp_head=0.9))
+    assert ">2 warnings<" in text
+    assert ">1 warning<" in summary("tercet", results_of(), ["one"])
+    assert "warning" not in summary("tercet", results_of(triplet_mlp_head=0.9), [])
+
+
+def test_the_summary_says_the_result_in_a_sentence_and_what_this_is():
+    text = summary("tercet", results_of(triplet_mlp_head=0.997, cnn_cross_entropy=0.9, majority=0.1), [])
+    assert "for 99.7 % of the test images (the same network trained the usual way for 90.0 %, always guessing" in text
+    assert "What is this?" in text
+    assert "99.7 % of the test images." in summary("tercet", results_of(triplet_mlp_head=0.997), [])
 
 
 def test_the_worst_class_comes_first_with_its_most_frequent_mistake():
@@ -65,19 +73,14 @@ def test_the_worst_class_comes_first_with_its_most_frequent_mistake():
     assert "–" in section  # the recall of a class without one
 
 
-def test_each_reason_for_doubt_is_a_warning():
-    results = results_of(n=3, data={"skipped": 2}, triplet_mlp_head=0.4, triplet_knn=0.6, majority=0.5)
-    section = warnings_section(results)
-    assert section.count("<li>") == 3
-    assert "could not be read: 2." in section
-    assert "triplet encoder + MLP head is right less often (40.0 %)" in section
-    assert "Fewer than 30 test images of cat, dog:" in section
-
-
-def test_a_long_list_of_small_classes_is_cut():
-    results = results_of(majority=0.5)
-    results["methods"]["majority"]["per_class"] = {f"kind {index}": {"n": 1} for index in range(8)}
-    assert "kind 4 and 3 more" in warnings_section(results)
+def test_warnings_name_the_files_left_out_but_not_all_of_them():
+    skipped = [f"pic {index}.jpg: <cut short>" for index in range(25)]
+    section = warnings_section(["Doubtful & odd."], skipped)
+    assert "Doubtful &amp; odd." in section
+    assert "pic 19.jpg: &lt;cut short&gt;" in section
+    assert "pic 20.jpg" not in section
+    assert "and 5 more" in section
+    assert "details" not in warnings_section(["Doubtful."], [])
 
 
 def test_measures_that_do_not_exist_are_left_out():
@@ -91,7 +94,7 @@ def test_sections_with_nothing_to_say_are_empty():
         seeds_section([]),
         classes_section({}, {}),
         measures_section({}),
-        warnings_section({}),
+        warnings_section([], ["a file"]),
         repetition_section({}, {}),
     )
     assert set(sections) == {""}

@@ -1,10 +1,13 @@
 import logging
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
-from tercet.training.checkpoint import Checkpoint, TrainingState
+from tercet.training import faults, loop
+from tercet.training.checkpoint import Checkpoint, Intervention, TrainingState
+from tercet.training.encoder import train_encoder
 
 
 def fresh_state(seed):
@@ -144,3 +147,102 @@ def test_without_a_folder_nothing_is_kept(tmp_path, monkeypatch):
     checkpoint.restore(state)
     assert state.step == 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_goes_back_to_what_was_kept_as_often_as_asked():
+    state = filled_state()
+    before = {name: tensor.clone() for name, tensor in state.tensors().items()}
+    state.keep()
+    for _ in range(2):
+        state.step, state.idle_steps, state.seconds = 9, 3, 50.0
+        state.losses.append(1.0)
+        state.history.clear()
+        for tensor in state.tensors().values():
+            tensor += 1
+        state.go_back()
+        assert all(torch.equal(tensor, before[name]) for name, tensor in state.tensors().items())
+        assert (state.step, state.idle_steps, state.losses, len(state.history)) == (7, 0, [1 / 3], 1)
+        assert state.seconds == 50.0  # the time is spent
+
+
+def test_going_back_to_the_first_weights_empties_the_optimizers():
+    state = fresh_state(0)
+    state.optimizers = [torch.optim.SGD(state.network.parameters(), 0.1, momentum=0.9)]
+    state.keep()
+    state.optimizers[0].step()
+    assert state.optimizers[0].state
+    state.go_back()
+    assert not state.optimizers[0].state
+
+
+def test_restores_interventions_and_the_good_state(tmp_path):
+    saved, restored = filled_state(), fresh_state(0)
+    saved.keep()
+    saved.step = 9
+    saved.interventions = [Intervention(7, 0.1, False, "less", "less of it")]
+    Checkpoint(tmp_path, "key").save(saved)
+    Checkpoint(tmp_path, "key").restore(restored)
+    assert (restored.step, restored.interventions) == (9, saved.interventions)
+    saved.go_back()
+    restored.go_back()
+    assert (restored.step, same_tensors(saved, restored)) == (7, True)
+
+
+def test_an_intervention_is_told_in_the_epoch_that_it_began_again_from():
+    state = filled_state()  # an epoch that ended with step 7
+    state.step = 12
+    state.interventions = [Intervention(step, 0.1, False, "", f"back to {step}") for step in (6, 7, 11, 12)]
+    state.close_epoch(2, {})
+    assert state.history[1]["intervention"] == "back to 7; back to 11"
+
+
+def killed_and_resumed(train, config, folder, kill):
+    calls = iter(range(1, kill))
+
+    def on_step(*_):
+        if next(calls, None) is None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, checkpoint=Checkpoint(folder, "key"), on_step=on_step)
+    return train(config, checkpoint=Checkpoint(folder, "key"))
+
+
+@pytest.fixture
+def train(tiny_set, make_set, monkeypatch):
+    """Training of the tiny encoder for ten epochs of three steps, a checkpoint after every one."""
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
+    return lambda config, **rest: train_encoder(replace(config, epochs=10), tiny_set, make_set(12, seed=1), **rest)
+
+
+@pytest.mark.parametrize("remedied", ["rate", "mining"])
+def test_a_resumed_run_equals_the_uninterrupted_one_around_interventions(
+    train, tiny_config, tmp_path, monkeypatch, remedied
+):
+    config = replace(tiny_config, learning_rate=10.0)
+    if remedied == "mining":
+        monkeypatch.setattr(faults, "COLLAPSED_SHARE", 0.8)
+        monkeypatch.setattr(faults, "COLLAPSED_STEPS", 3)
+        config = replace(tiny_config, mining="hard")
+    whole, history = train(config)
+    assert "intervention" in history[0]
+    for kill in (2, 5, 25):
+        encoder, records = killed_and_resumed(train, config, tmp_path / str(kill), kill)
+        assert all(map(torch.equal, encoder.state_dict().values(), whole.state_dict().values()))
+        assert [record | {"seconds": 0} for record in records] == [record | {"seconds": 0} for record in history]
+
+
+@pytest.mark.parametrize(("forgotten", "kill"), [("interventions", 30), ("good", 2)])
+def test_a_run_that_forgets_what_was_done_does_not(train, tiny_config, tmp_path, monkeypatch, forgotten, kill):
+    config, restore = replace(tiny_config, learning_rate=10.0), Checkpoint.restore
+    wanted = train(config)[0].backbone.project.weight
+
+    def forgetful(self, state):
+        restore(self, state)
+        if forgotten == "interventions":
+            state.interventions = []
+        elif state.good:
+            state.good.tensors["network.backbone.project.weight"] += 0.1
+
+    monkeypatch.setattr(Checkpoint, "restore", forgetful)
+    assert not torch.equal(killed_and_resumed(train, config, tmp_path, kill)[0].backbone.project.weight, wanted)

@@ -5,8 +5,6 @@ import pytest
 import torch
 from pytorch_metric_learning import losses as peer_losses
 
-from tercet.errors import TrainingError
-from tercet.training import guard
 from tercet.training.encoder import configured_loss, fresh_encoder, idle_loss, knn_accuracy, train_encoder
 from tercet.training.losses import supervised_contrastive_loss, triplet_loss
 
@@ -69,21 +67,6 @@ def test_a_loss_may_have_any_value(tiny_set, tiny_config):
         replace(tiny_config, mining="hard"), tiny_set, tiny_set, loss=lambda embeddings, _: embeddings.sum() * 0 + 0.5
     )
     assert history[-1]["loss"] == 0.5
-
-
-@pytest.mark.parametrize("own_loss", [None, peer_losses.SupConLoss()], ids=["configured", "own"])
-def test_the_spread_of_the_embeddings_is_watched(tiny_set, tiny_config, monkeypatch, own_loss):
-    monkeypatch.setattr(guard, "SMALLEST_SPREAD", 1.5)  # no embeddings reach it
-    with pytest.raises(TrainingError, match="the encoder collapsed"):
-        train_encoder(tiny_config, tiny_set, tiny_set, loss=own_loss)
-
-
-def test_a_loss_that_stays_idle_is_noticed_for_our_own_losses(tiny_set, tiny_config, monkeypatch):
-    monkeypatch.setattr(guard, "STUCK_TOLERANCE", 100.0)  # every loss counts as idle
-    config = replace(tiny_config, epochs=17)  # 51 steps
-    with pytest.raises(TrainingError, match=r"stayed at 0\.500"):
-        train_encoder(replace(config, mining="semi-hard"), tiny_set, tiny_set)
-    train_encoder(config, tiny_set, tiny_set)
 
 
 def test_the_first_weights_come_from_the_seed_and_the_preprocessing_from_the_images(tiny_set, tiny_config):

@@ -51,15 +51,18 @@ def test_standardises_by_the_training_part():
     assert bool(torch.isfinite(head(embeddings)).all())
 
 
-def test_validation_chooses_the_weight_decay(monkeypatch):
+@pytest.mark.parametrize(
+    ("class_weight", "score"), [("balanced", "balanced_validation_accuracy"), ("none", "validation_accuracy")]
+)
+def test_validation_chooses_the_weight_decay(monkeypatch, class_weight, score):
     scores = {0.0: 0.7, 0.1: 0.9, 1.0: 0.9}
 
-    def fit(train, validation, *, weight_decay, **_):
-        return Head(3, 3, None), [{"weight_decay": weight_decay, "validation_accuracy": scores[weight_decay]}]
+    def fit(train, validation, weights, *, weight_decay, **_):
+        return Head(3, 3, None), [{"weight_decay": weight_decay, score: scores[weight_decay]}]
 
     monkeypatch.setattr(module, "WEIGHT_DECAYS", tuple(scores))
     monkeypatch.setattr(module, "_fit", fit)
-    _, history = fit_head(blobs(6, 0), blobs(3, 1), class_count=3, hidden=None, seed=0)
+    _, history = fit_head(blobs(6, 0), blobs(3, 1), class_count=3, hidden=None, seed=0, class_weight=class_weight)
     assert history[-1]["weight_decay"] == 0.1  # the smaller of two that tie
 
 
@@ -79,3 +82,20 @@ def test_takes_enough_steps_where_images_are_few_and_enough_epochs_where_they_ar
     monkeypatch.setattr(module, "BATCH", 3)
     _, history = fit_head(blobs(30, 0), blobs(9, 1), class_count=3, hidden=None, seed=0)
     assert (len(history), history[-1]["step"]) == (module.EPOCHS, 10 * module.EPOCHS)
+
+
+def test_balanced_weights_find_the_rare_class_and_choose_by_it():
+    # Two overlapping clouds, 380 images against 20: counting images, it pays to call everything the common class.
+    generator = torch.Generator().manual_seed(0)
+    labels = (torch.arange(400) % 20 == 0).long()
+    embeddings = labels[:, None] + torch.randn(400, 2, generator=generator)
+    pair = (embeddings, labels)
+    recalls = {}
+    for class_weight in ("none", "balanced"):
+        head, history = fit_head(pair, pair, class_count=2, hidden=None, seed=0, class_weight=class_weight)
+        found = head(embeddings).argmax(1) == labels
+        recalls[class_weight] = float(found[labels == 1].float().mean())
+        assert history[-1]["validation_accuracy"] == pytest.approx(float(found.float().mean()))
+        halves = [float(found[labels == label].float().mean()) for label in (0, 1)]
+        assert history[-1]["balanced_validation_accuracy"] == pytest.approx(sum(halves) / 2)
+    assert recalls["none"] < 0.3 < 0.6 < recalls["balanced"]

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -5,7 +6,8 @@ import torch
 from torch import nn
 
 from tercet.model.encoder import BACKBONES, FastBackbone
-from tercet.training.optimizers import SMALL_RATE_SHARE, Muon, build_optimizers, orthogonalize
+from tercet.training.faults import MOST_DEGREES
+from tercet.training.optimizers import SMALL_RATE_SHARE, Muon, build_optimizers, orthogonalize, take_step
 
 
 def seeded(seed=0):
@@ -99,3 +101,44 @@ def test_peak_rates(tiny_config):
 
 def test_a_network_without_filters_needs_no_muon(tiny_config):
     assert [type(one) for one in build_optimizers(nn.Linear(2, 2), tiny_config)] == [torch.optim.SGD]
+
+
+def turning(before, gradient, rate):
+    """The angle of one plain step of a matrix beside a vector that does not count."""
+    matrix, vector = torch.tensor(before, requires_grad=True), torch.ones(2, requires_grad=True)
+    matrix.grad, vector.grad = torch.tensor(gradient), torch.full((2,), 100.0)
+    degrees = take_step([torch.optim.SGD([matrix, vector], rate)])
+    assert matrix.grad is None
+    assert vector[0].item() == pytest.approx(1 - 100 * rate)
+    return degrees
+
+
+def test_the_angle_of_a_step_by_hand():
+    # From (1, 0) to (1, 1), and to (3, 4) x 1/3; the same for a matrix of another scale.
+    assert turning([[1.0, 0.0]], [[0.0, -1.0]], 1.0) == pytest.approx(45)
+    assert turning([[1e-3, 0.0]], [[0.0, -1e-3]], 1.0) == pytest.approx(45)
+    assert turning([[1.0, 0.0]], [[0.0, -4 / 3]], 1.0) == pytest.approx(53.1301, abs=1e-3)
+    assert turning([[1.0, 0.0]], [[-1.0, 0.0]], 1.0) == pytest.approx(0)
+    assert turning([[1.0, 0.0]], [[2.0, 0.0]], 1.0) == pytest.approx(180)
+
+
+def test_a_matrix_of_zeros_has_not_turned_and_one_of_nan_has_no_angle():
+    assert turning([[0.0, 0.0]], [[1.0, 0.0]], 1.0) == 0
+    assert math.isnan(turning([[1.0, 0.0]], [[math.nan, 0.0]], 1.0))
+
+
+def test_the_angle_is_that_of_the_mean_cosine_of_all_optimizers():
+    first, second = (torch.tensor([[1.0, 0.0]], requires_grad=True) for _ in range(2))
+    first.grad, second.grad = torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, -1.0]])  # by 0 and by 90 degrees
+    assert take_step([torch.optim.SGD([weight], 1.0) for weight in (first, second)]) == pytest.approx(60)
+
+
+def test_a_hundredfold_rate_turns_the_weights_and_the_default_does_not(tiny_config):
+    angles = []
+    for rate in (0.1, 10.0):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network = nn.Sequential(nn.Conv2d(3, 16, 3), nn.Flatten(), nn.Linear(16, 4))
+            network(torch.randn(8, 3, 3, 3)).square().mean().backward()
+        angles.append(take_step(build_optimizers(network, replace(tiny_config, learning_rate=rate))))
+    assert angles[0] < 10 < MOST_DEGREES < angles[1]

@@ -58,7 +58,8 @@ def walk(source: Path) -> Iterator[File]:
     elif source.name.lower().endswith(".zip"):
         yield from _walk_zip(source)
     else:
-        yield from _walk_tar(source)
+        opener = next(opener for suffix, opener in TAR_OPENERS.items() if source.name.lower().endswith(suffix))
+        yield from walk_tar(source, opener, _image_path)
 
 
 def list_folder(root: Path) -> Iterator[tuple[str, Path]]:
@@ -128,8 +129,8 @@ class _Header(tarfile.TarInfo):
             raise  # zeros mark the end
 
 
-def _walk_tar(archive: Path) -> Iterator[File]:
-    opener = next(opener for suffix, opener in TAR_OPENERS.items() if archive.name.lower().endswith(suffix))
+def walk_tar(archive: Path, opener: Callable[..., Any], path_of: Callable[[str], str | None]) -> Iterator[File]:
+    """Every file of a tar archive for whose name `path_of` has a path, in the archive's order."""
     # tarfile decompresses by itself, but takes a file that was cut off for a shorter one; these openers do not.
     with (
         _faults_of(archive),
@@ -138,7 +139,7 @@ def _walk_tar(archive: Path) -> Iterator[File]:
     ):
         while (member := tar.next()) is not None:
             tar.members.clear()  # type: ignore[attr-defined]  # else tarfile keeps every header it has seen
-            if member.isreg() and (path := _image_path(member.name)):
+            if member.isreg() and (path := path_of(member.name)):
                 yield File(path, partial(_read_member, archive, tar, member))
         while stream.read(2**20):  # to the checksum at the end
             pass

@@ -39,8 +39,12 @@ def cache_file(source: Path, size: int | None) -> Path:
         with source.open("rb") as stream:
             digest.update(b"archive")
             digest.update(hashlib.file_digest(stream, "sha256").digest())
-    folder = os.environ.get("TERCET_CACHE") or platformdirs.user_cache_dir("tercet")
-    return Path(folder).expanduser() / f"images-{digest.hexdigest()}.safetensors"
+    return cache_folder() / f"images-{digest.hexdigest()}.safetensors"
+
+
+def cache_folder() -> Path:
+    """The folder of everything that can be made again; it need not be there."""
+    return Path(os.environ.get("TERCET_CACHE") or platformdirs.user_cache_dir("tercet")).expanduser()
 
 
 def _file_state(file: Path) -> tuple[int, int, int] | None:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from tercet.data import cache
 from tercet.data.archive import ARCHIVE_SUFFIXES, is_archive
+from tercet.data.cifar10 import is_kept, is_official, load_cifar10
 from tercet.data.decode import fit, stored_side
 from tercet.data.folder import Progress, natural_size, read_folder
 from tercet.data.imageset import ImageSet
@@ -74,11 +75,16 @@ def _digits(size: int) -> ImageSet:
 
 
 def _open_cifar10(size: int | None, on_progress: Progress | None) -> Dataset:
-    archive = os.environ.get("TERCET_CIFAR10")
-    if not archive or not Path(archive).exists():
-        found = f"found nothing at {archive!r}, which $TERCET_CIFAR10 names" if archive else "found no copy of CIFAR-10"
-        raise DataError(f"{found}; set $TERCET_CIFAR10 to an archive of class folders, or give a folder, or `digits`.")
-    return _open_path(Path(archive), size, on_progress)._replace(name="cifar10-jpeg")
+    """The copy that $TERCET_CIFAR10 names, else the one fetched; class folders are taken for the JPEG copy."""
+    named = Path(os.environ["TERCET_CIFAR10"]).expanduser() if os.environ.get("TERCET_CIFAR10") else None
+    if named and not named.exists():
+        raise DataError(
+            f"found nothing at {str(named)!r}, which $TERCET_CIFAR10 names; unset it to have CIFAR-10 downloaded, or "
+            "name an official archive."
+        )
+    if named and not is_kept(named) and not is_official(named):
+        return _open_path(named, size, on_progress)._replace(name="cifar10-jpeg")
+    return _open_arrays("cifar10", load_cifar10(named, on_progress), size)
 
 
 def _open_path(path: Path, size: int | None, on_progress: Progress | None) -> Dataset:

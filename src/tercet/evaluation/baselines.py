@@ -1,4 +1,4 @@
-"""What the encoder is compared with: the same network trained end to end, logistic regression on pixels, the majority.
+"""What the encoder is compared with: the same network by cross-entropy, logistic regression on pixels, the majority.
 
 Each takes the training and validation parts and gives a function from images to probabilities. Choices are made on
 the validation part; the test set never comes here.
@@ -21,13 +21,14 @@ from torch import Tensor, nn
 from tercet.config import Config
 from tercet.data.imageset import ImageSet
 from tercet.model.embed import embed
+from tercet.model.features import Part, judged
 from tercet.training.checkpoint import Checkpoint, History
-from tercet.training.encoder import fresh_encoder
+from tercet.training.encoder import fresh_encoder, part_inputs
 from tercet.training.guard import Guard
-from tercet.training.loop import OnStep, image_inputs, train_network
+from tercet.training.loop import OnStep, train_network
 from tercet.training.randomness import derived_seed
 
-Classify = Callable[[Tensor], Tensor]  # uint8 [N, 3, H, W] -> probabilities [N, C]
+Classify = Callable[[Tensor], Tensor]  # uint8 [N, 3, H, W], of the CNN what it learns from -> probabilities [N, C]
 
 # From strong to weak regularisation, each fit starting from the one before; the range is a guess.
 INVERSE_PENALTIES = (1e-4, 1e-3, 1e-2)
@@ -38,15 +39,16 @@ MOST_ITERATIONS = 60  # a fit: 41.0 % on CIFAR-10, JPEG copy, in under a minute 
 
 def fit_cnn(
     config: Config,
-    train: ImageSet,
-    validation: ImageSet,
+    train: Part,
+    validation: Part,
     *,
     checkpoint: Checkpoint,
     on_step: OnStep = lambda *_: None,
 ) -> tuple[Classify, History]:
-    """The encoder's network and a linear layer, trained end to end by cross-entropy on the images the encoder sees.
+    """The encoder's network and a linear layer, trained by cross-entropy on the images the encoder sees.
 
-    Same first weights, batches, augmentation, optimizer, schedule and averaging; label smoothing is its own.
+    What is frozen in the encoder is frozen here: both then see the same features of the images. Same first weights,
+    batches, augmentation, optimizer, schedule and averaging; label smoothing is its own.
     """
     encoder = fresh_encoder(config, train, normalize=False)
     with torch.random.fork_rng(devices=[]):
@@ -54,14 +56,14 @@ def fit_cnn(
         network = nn.Sequential(encoder, nn.Linear(config.dimensions, len(train.classes)).to(config.device))
 
     def describe(average: nn.Module, outputs: Tensor, labels: Tensor) -> dict[str, float]:  # noqa: ARG001
-        predicted = embed(average, validation.images, precision=config.precision).argmax(1)
+        predicted = embed(average, judged(validation), precision=config.precision).argmax(1)
         return {"validation_accuracy": float((predicted == validation.labels).float().mean())}
 
     average, history = train_network(
         network,
         partial(nn.functional.cross_entropy, label_smoothing=config.label_smoothing),
         train.labels,
-        image_inputs(train.images, config),
+        part_inputs(train, config),
         config,
         generator=torch.Generator(),
         checkpoint=checkpoint,
@@ -69,7 +71,7 @@ def fit_cnn(
         describe=describe,
         on_step=on_step,
     )
-    return lambda images: torch.softmax(embed(average, images), dim=1), history
+    return lambda inputs: torch.softmax(embed(average, inputs), dim=1), history
 
 
 def fit_logistic_regression(train: ImageSet, validation: ImageSet, on_step: OnStep = lambda *_: None) -> Classify:

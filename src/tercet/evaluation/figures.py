@@ -1,42 +1,41 @@
-"""Draws the figures of a run folder from what the run saved: history, projection, predictions."""
+"""Draws the figures of a run folder from what the run saved: history, projection, embeddings, predictions."""
 
 from __future__ import annotations
 
-import csv
-import json
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from tercet.errors import ModelError
-from tercet.evaluation import plots
+from tercet.evaluation import curves, plots
+from tercet.evaluation.look import save
+from tercet.evaluation.saved import read_arrays, read_history, read_pairs, read_predictions, read_record
 from tercet.geometry.metrics import confusion_matrix
 
 
 def write_figures(run: Path) -> None:
     """Write `figures/*.png`; a figure whose data the run does not have is left out."""
     folder = run / "figures"
-    if (run / "history.jsonl").is_file():
+    if history := read_history(run):
         folder.mkdir(exist_ok=True)
-        history = [json.loads(line) for line in (run / "history.jsonl").read_text(encoding="utf-8").splitlines()]
-        plots.save(plots.accuracy_figure(history), folder / "accuracy.png")
-        plots.save(plots.loss_figure(history), folder / "loss.png")
-    if not (run / "predictions.csv").is_file():
+        save(curves.accuracy_figure(history), folder / "accuracy.png")
+        save(curves.loss_figure(history), folder / "loss.png")
+    rows = read_predictions(run)
+    if not rows:
         return
+    folder.mkdir(exist_ok=True)
     try:
-        data = json.loads((run / "run.json").read_text(encoding="utf-8"))["data"]
+        data = (read_record(run / "run.json") or {})["data"]
         classes = tuple(data["classes"])
         position = {name: index for index, name in enumerate(classes)}
-        with (run / "predictions.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            rows = [(position[row["label"]], position[row["predicted"]]) for row in csv.DictReader(file)]
-        pairs = torch.tensor(rows)
-        confusion = confusion_matrix(pairs[:, 0], pairs[:, 1], len(classes)).numpy()
-        plots.save(plots.confusion_figure(confusion, classes), folder / "confusion.png")
-        if (run / "tsne.npz").is_file():
-            with np.load(run / "tsne.npz", allow_pickle=False) as saved:
-                points, labels = saved["points"], saved["labels"]
+        answers = torch.tensor([(position[row["label"]], position[row["predicted"]]) for row in rows])
+        confusion = confusion_matrix(answers[:, 0], answers[:, 1], len(classes)).numpy()
+        save(plots.confusion_figure(confusion, classes), folder / "confusion.png")
+        if projection := read_arrays(run / "tsne.npz", "points", "labels"):
             title = f"t-SNE of the test embeddings: {data['note'] or data['name']}"
-            plots.save(plots.tsne_figure(points, labels, classes, title), folder / "tsne.png")
-    except (OSError, ValueError, KeyError, IndexError) as error:
+            figure = plots.tsne_figure(projection["points"], projection["labels"], classes, title)
+            save(figure, folder / "tsne.png")
+        if pairs := read_pairs(run):
+            save(plots.distances_figure(pairs), folder / "distances.png")
+    except (ValueError, KeyError, IndexError) as error:
         raise ModelError(f"the run in {run} is damaged ({error}); run it again with --overwrite.") from error

@@ -1,77 +1,27 @@
-"""The figures of a run: each function takes data and returns a matplotlib figure, `save` writes it.
+"""Pictures of what a run found: each function takes data and returns a matplotlib figure.
 
-The only importer of matplotlib, and without its global state: no pyplot, no change to the caller's settings. Knows
-nothing of run folders or models. Sized to be read 700 pixels wide on white.
+Knows nothing of run folders or models.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from io import BytesIO
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from matplotlib import patheffects, style
-from matplotlib.axes import Axes
+from matplotlib import patheffects
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
+from tercet.evaluation.look import MARKERS, PALETTE, WIDTH, in_our_look, percent, short
 from tercet.evaluation.projection import name_places
-from tercet.files import write_atomically
+from tercet.evaluation.separation import Separation
 
-History = Sequence[Mapping[str, Any]]  # the lines of history.jsonl
-
-# Six of the eight of Okabe and Ito 2008, "Color Universal Design" (black is left to the writing, yellow is lost on
-# white), extended greedily by the colour farthest from all before it (OKLab, the worst of normal sight and the three
-# dichromacies as simulated by Machado et al. 2009). tests/evaluation/test_plots.py measures the least distance.
-PALETTE = (
-    *("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#600018", "#180090", "#605448", "#a8d8a8"),
-    *("#9c6cfc", "#5400e4", "#b42484", "#00e4f0", "#483054", "#e4cc00", "#c0a89c", "#905400", "#841800", "#8400a8"),
-)
-MARKERS = "o^sDvP"  # the next shape each time the colours are used up
-PHASES = {"encoder": (PALETTE[0], "o"), "cnn": (PALETTE[5], "s"), "head": (PALETTE[2], "^")}
-WIDTH = 7.0  # inches: 1,050 pixels, so that 10 points are 14 pixels when shown 700 wide
-DPI = 150
 CENTRED: dict[str, Any] = {"ha": "center", "va": "center"}
 MAX_LABELLED_CELLS = 20  # classes to a side beyond which no number fits its cell
 MAX_NAMED_CLASSES = 150  # beyond, names would be smaller than print
-
-LOOK = {
-    "figure.constrained_layout.use": True,
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so the picture does not depend on the machine's fonts
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.titlelocation": "left",
-    "axes.titleweight": "bold",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#8a8a8a",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e6e6e6",
-    "xtick.color": "#8a8a8a",
-    "xtick.labelcolor": "black",
-    "ytick.color": "#8a8a8a",
-    "ytick.labelcolor": "black",
-    "lines.linewidth": 2,
-    "lines.markersize": 5,
-    "legend.frameon": False,
-    "text.parse_math": False,  # a class may be called "$5"
-}
-in_our_look = style.context(LOOK, after_reset=True)
-
-
-@in_our_look
-def save(figure: Figure, path: Path) -> None:
-    """Write the figure as PNG, whole or not at all and the same bytes for the same figure, and empty it."""
-    content = BytesIO()
-    figure.savefig(content, format="png", dpi=DPI, metadata={"Software": None})
-    figure.clear()
-    write_atomically(path, content.getvalue())
 
 
 @in_our_look
@@ -102,7 +52,7 @@ def tsne_figure(
         )
     has_legend = len(classes) > len(PALETTE)
     font_size = 12 if len(classes) <= 10 else 10 if not has_legend else 7
-    names = [_short(name) for name in classes]
+    names = [short(name) for name in classes]
     letter = max(width, height) / 5.5 * font_size / 72  # in the units of the points, 5.5 inches across
     boxes = np.array([[0.7 * len(name), 1.3] for name in names]) * letter
     for label, place in name_places(points, labels, boxes, must_place=not has_legend).items():
@@ -130,53 +80,6 @@ def _add_class_legend(figure: Figure, names: Sequence[str]) -> None:
 
 
 @in_our_look
-def accuracy_figure(history: History) -> Figure:
-    """Validation accuracy against training time for the encoder and the CNN; the head's accuracies by epoch."""
-    validation = "validation_accuracy"
-    learners = {"encoder, nearest neighbours": ("encoder", validation), "CNN, cross-entropy": ("cnn", validation)}
-    head = {"training": ("head", "train_accuracy"), "validation": ("head", validation)}
-    panels = [
-        ("Validation accuracy", "training time, s", learners, "seconds"),
-        ("Small network (head)", "epoch", head, "epoch"),
-    ]
-    panels = [panel for panel in panels if any(_curve(history, *key, panel[3]) for key in panel[2].values())]
-    figure = Figure(figsize=(WIDTH, 3.4))
-    for column, (title, label, curves, horizontal) in enumerate(panels):
-        axes = figure.add_subplot(1, len(panels), column + 1, title=title, xlabel=label)
-        for name, (phase, quantity) in curves.items():
-            curve = _curve(history, phase, quantity, horizontal)
-            _draw(axes, curve, phase, label=name, dashed=quantity == "train_accuracy")
-        axes.yaxis.set_major_formatter(_percent)
-        axes.set_ylim(top=min(1, axes.get_ylim()[1]))
-        axes.legend(loc="best")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=horizontal == "epoch", nbins=6, min_n_ticks=1))
-    return figure
-
-
-@in_our_look
-def loss_figure(history: History) -> Figure:
-    """The losses by epoch, each with its own scale; under the encoder's, the share of triplets still active."""
-    left = [("Encoder loss", "encoder", "loss"), ("Share of triplets active", "encoder", "active_share")]
-    right = [("CNN loss", "cnn", "loss"), ("Small network (head) loss", "head", "loss")]
-    columns = [[panel for panel in column if _curve(history, *panel[1:], "epoch")] for column in (left, right)]
-    columns = [column for column in columns if column]
-    figure = Figure(figsize=(WIDTH, 4.8 if any(len(column) > 1 for column in columns) else 3.4))
-    parts = figure.subfigures(1, len(columns), squeeze=False)[0] if columns else []
-    for part, column in zip(parts, columns, strict=True):
-        heights = [1 if quantity == "active_share" else 2 for _, _, quantity in column]
-        panels = part.subplots(len(column), squeeze=False, height_ratios=heights)[:, 0]
-        panels[-1].set_xlabel("epoch")
-        for axes, (title, phase, quantity) in zip(panels, column, strict=True):
-            axes.set_title(title)
-            _draw(axes, _curve(history, phase, quantity, "epoch"), phase)
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
-            if quantity == "active_share":
-                axes.yaxis.set_major_formatter(_percent)
-                axes.yaxis.set_major_locator(MaxNLocator(nbins=3))
-    return figure
-
-
-@in_our_look
 def confusion_figure(confusion: Int[np.ndarray, "C C"], classes: Sequence[str]) -> Figure:
     """Each true class a row, each predicted class a column, as percentages of the row.
 
@@ -195,7 +98,7 @@ def confusion_figure(confusion: Int[np.ndarray, "C C"], classes: Sequence[str]) 
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     font_size = 10 if size <= 10 else 8 if size <= MAX_LABELLED_CELLS else 7
-    names = [_short(classes[index]) for index in named]
+    names = [short(classes[index]) for index in named]
     turn = 90 if size > 10 else 45 if max(map(len, names)) > 3 else 0
     axes.set_xticks(named, names, rotation=turn, size=font_size)
     if turn == 45:
@@ -219,32 +122,18 @@ def confusion_figure(confusion: Int[np.ndarray, "C C"], classes: Sequence[str]) 
     return figure
 
 
-def _curve(history: History, phase: str, quantity: str, horizontal: str) -> list[tuple[float, float]]:
-    lines = [line for line in history if line["phase"] == phase and line.get(quantity) is not None]
-    return [(float(line[horizontal]), float(line[quantity])) for line in lines]
-
-
-def _draw(axes: Axes, curve: list[tuple[float, float]], phase: str, label: str = "", dashed: bool = False) -> None:
-    if not curve:
-        return
-    color, marker = PHASES[phase]
-    axes.plot(
-        *zip(*curve, strict=True),
-        color=color,
-        marker=marker,  # so that one epoch shows too
-        markevery=max(1, len(curve) // 20),
-        linestyle="--" if dashed else "-",
-        markerfacecolor="white" if dashed else color,
-        label=label,
-        clip_on=False,
-    )
-
-
-def _percent(share: float, _position: object = None) -> str:
-    return f"{100 * share:.4g} %"
-
-
-def _short(name: str) -> str:
-    """One line of at most 18 characters; a file system's undecodable bytes become question marks."""
-    name = " ".join(name.encode(errors="replace").decode().split())
-    return name if len(name) <= 18 else name[:17] + "…"
+@in_our_look
+def distances_figure(pairs: Separation) -> Figure:
+    """Two histograms of the distances between test embeddings: of pairs of one class, and of two."""
+    figure = Figure(figsize=(WIDTH, 3.0))
+    axes = figure.add_subplot(title="Distances between test images", xlabel="distance (smaller is nearer)")
+    kinds = (("same class", pairs.same, PALETTE[0], "-"), ("different classes", pairs.different, PALETTE[5], "--"))
+    for name, distances, color, line in kinds:
+        heights = np.histogram(distances, pairs.edges)[0] / len(distances)
+        axes.stairs(heights, pairs.edges, fill=True, color=color, alpha=0.3)
+        axes.stairs(heights, pairs.edges, color=color, linestyle=line, linewidth=2, label=name)
+    axes.set_ylabel("share of pairs")
+    axes.yaxis.set_major_formatter(percent)
+    axes.set_xlim(0, pairs.edges[-1])
+    axes.legend(loc="best")
+    return figure

@@ -18,11 +18,13 @@ NEIGHBOR_COUNTS = (1, 5, 10, 20, 50)  # tried on the validation part
 def fit_linear(
     train: tuple[Float[Tensor, "N D"], Int64[Tensor, " N"]],
     validation: tuple[Float[Tensor, "V D"], Int64[Tensor, " V"]],
+    *,
     class_count: int,
     seed: int,
+    class_weight: str = "balanced",
 ) -> Read:
     """One linear layer, fitted as the head is: the field's usual probe of an embedding."""
-    head, _ = fit_head(train, validation, class_count=class_count, hidden=None, seed=seed)
+    head, _ = fit_head(train, validation, class_count=class_count, hidden=None, seed=seed, class_weight=class_weight)
     return lambda embeddings: torch.softmax(head(embeddings).detach(), dim=1)
 
 

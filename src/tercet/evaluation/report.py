@@ -1,24 +1,28 @@
-"""One self-contained HTML page about a run, from the JSON, CSV and PNG files of its folder.
+"""One self-contained HTML page about a run, from the files of its folder.
 
-Knows no tensors and draws nothing: figures are embedded as they lie in the folder. The page needs no network and no
-script. What the run lacks is left out.
+Draws nothing: figures are embedded as they lie in the folder. The page needs no network, and a script for the
+interactive map only. What the run lacks is left out.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tercet.errors import ModelError
+from tercet.evaluation.doubts import doubts
+from tercet.evaluation.examples import COLUMNS
+from tercet.evaluation.explorer import explorer_data, explorer_section
+from tercet.evaluation.markup import data_address, escape, listing, section
+from tercet.evaluation.report_figures import FIGURES, figure, separation_sentence
 from tercet.evaluation.report_sections import (
     classes_section,
-    escape,
-    figure_section,
     measures_section,
     repetition_section,
     results_section,
@@ -26,59 +30,38 @@ from tercet.evaluation.report_sections import (
     summary,
     warnings_section,
 )
+from tercet.evaluation.saved import (
+    read_arrays,
+    read_history,
+    read_pairs,
+    read_predictions,
+    read_record,
+    read_train_counts,
+)
+from tercet.evaluation.sheets import mistakes_section, neighbors_section
+from tercet.evaluation.thumbnails import read_tiles
 from tercet.files import write_atomically
 
-# The policy forbids what the page does not need, whatever a class name may hold.
+# The policy forbids what the page does not need, whatever a class or file is called: of scripts and styles it admits
+# those of these hashes alone, of pictures those in the page.
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src '{style_hash}'; \
+script-src '{script_hash}'; base-uri 'none'; form-action 'none'">
 <title>{title}</title>
-<style>
-{style}</style>
+<style>{style}</style>
 </head>
 <body>
 <main>
 {body}
 </main>
+{script}
 </body>
 </html>
 """
-
-# heading -> for each figure of that section its file, what it shows to one who cannot see it, and its caption
-FIGURES = {
-    "The embedding": [
-        (
-            "tsne.png",
-            "Scatter plot: each test image a point, coloured by its class, class names written on the clusters.",
-            "The embeddings of the test images laid out in the plane by t-SNE. Points that lie together are alike to "
-            "the encoder; distances between islands and their sizes mean nothing.",
-        )
-    ],
-    "Training": [
-        (
-            "accuracy.png",
-            "Line chart: validation accuracy of encoder and CNN against training time, and of the small network.",
-            "Accuracy on the validation images, which no method was trained on; for the small network on its training "
-            "images too. The encoder is judged by the nearest neighbours in its embedding.",
-        ),
-        (
-            "loss.png",
-            "Line charts: the loss of each training by epoch.",
-            "The losses have different scales and meanings. The encoder's is the mean over active triplets, which "
-            "solved ones leave: their share says more.",
-        ),
-    ],
-    "What is taken for what": [
-        (
-            "confusion.png",
-            "Confusion matrix: for each true class the percentage of its test images given to each class.",
-            "Embedding and small network on the test images: each row a true class, each column a predicted one.",
-        )
-    ],
-}
 
 
 def write_report(run: Path) -> Path:
@@ -87,7 +70,7 @@ def write_report(run: Path) -> Path:
     A folder of several seeds has no figures of its own: those of its first seed stand in, and every seed's page is
     linked.
     """
-    results = _read_json(run / "results.json")
+    results = read_record(run / "results.json")
     if results is None:
         raise ModelError(
             f"found no results.json in {run}; expected a finished run, so let `tercet run DATA --out {run}` end first."
@@ -95,54 +78,98 @@ def write_report(run: Path) -> Path:
     seeds = sorted(run.glob("seed-*/"), key=lambda folder: (len(folder.name), folder.name))
     source = run if (run / "figures").is_dir() or not seeds else seeds[0]
     note = "" if source == run else f" Seed {source.name.removeprefix('seed-')}."
-    figures = {
-        heading: figure_section(
-            heading,
-            [
-                (b64encode((source / "figures" / name).read_bytes()).decode(), alternative, caption + note)
-                for name, alternative, caption in parts
-                if (source / "figures" / name).is_file()
-            ],
+    try:
+        body = _body(
+            run, results, source, [folder.name for folder in seeds if (folder / "report.html").is_file()], note
         )
-        for heading, parts in FIGURES.items()
-    }
-    title = f"tercet report: {results.get('data', {}).get('name', run.name)}"
-    sections = [
-        summary(title, results),
-        results_section(results),
-        seeds_section([folder.name for folder in seeds if (folder / "report.html").is_file()]),
-        *figures.values(),
-        classes_section(results, _confusions(run / "predictions.csv")),
-        measures_section(results),
-        warnings_section(results),
-        repetition_section(_read_json(run / "run.json") or {}, results),
-    ]
-    style = files(__package__).joinpath("report.css").read_text(encoding="utf-8")
-    page = PAGE.format(title=escape(title), style=style, body="\n".join(filter(None, sections)))
+    except (KeyError, IndexError, ValueError) as error:
+        raise ModelError(f"the run in {run} is damaged ({error}); run it again with --overwrite.") from error
+    style, script = _resource("report.css"), _resource("report.js")
+    page = PAGE.format(
+        title=escape(_title(run, results)),
+        style=style,
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        script=f"<script>{script}</script>" if 'id="points"' in body else "",
+        body=body,
+    )
     path = run / "report.html"
     write_atomically(path, page.encode(errors="replace"))  # a file name may hold bytes that are no text
     return path
 
 
-def _read_json(path: Path) -> Mapping[str, Any] | None:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"found {path} unreadable ({error}); expected JSON, so run again with --overwrite.") from error
-    if not isinstance(value, dict):
-        raise ModelError(f"found no JSON object in {path}; expected one, so run again with --overwrite.")
-    return value
+def _body(run: Path, results: Mapping[str, Any], source: Path, seeds: Sequence[str], note: str) -> str:
+    data = results.get("data") or {}
+    classes = data.get("classes") or []
+    predictions, history, pairs = read_predictions(source), read_history(source), read_pairs(source)
+    reasons = doubts(results, read_train_counts(source, classes), pairs, history)
+    helped = [
+        f"{record.get('phase', '')} epoch {record.get('epoch', '?')}: {record['intervention']}"
+        for record in history
+        if record.get("intervention")
+    ]
+    distances = figure(source, "distances.png", note)
+    training = "".join(figure(source, name, note) for name in ("accuracy.png", "loss.png"))
+    sections = [
+        summary(_title(run, results), results, reasons),
+        results_section(results),
+        seeds_section(seeds),
+        warnings_section(reasons, data.get("skipped_files") or []),
+        _map_section(source, predictions, classes, note),
+        section("Same class or not", separation_sentence(pairs) + distances if distances else ""),
+        *_sheets(source, predictions, classes),
+        section("What is taken for what", figure(source, "confusion.png", note)),
+        classes_section(results, _confusions(predictions)),
+        section("Training", training + listing(helped, "warnings")),
+        measures_section(results),
+        repetition_section(read_record(run / "run.json") or {}, results),
+    ]
+    return "\n".join(filter(None, sections))
 
 
-def _confusions(path: Path) -> dict[str, dict[str, int]]:
-    """For each class the number of its images given to each other class; empty without predictions."""
+def _title(run: Path, results: Mapping[str, Any]) -> str:
+    return f"tercet report: {results.get('data', {}).get('name', run.name)}"
+
+
+def _map_section(run: Path, predictions: Sequence[Mapping[str, str]], classes: Sequence[str], note: str) -> str:
+    still, data, sample = figure(run, "tsne.png", note), None, note
+    projection = read_arrays(run / "tsne.npz", "points", "indices")
+    if projection and predictions:
+        points = projection["points"]
+        indices = projection.get("indices", np.arange(len(points)))
+        if len(points) < len(predictions):
+            sample = f" Shown is a random sample of {len(points):,} of the {len(predictions):,} test images.{note}"
+        thumbnails = run / "thumbnails.webp"
+        sheet = data_address(thumbnails.read_bytes(), "webp") if thumbnails.is_file() else ""
+        data = explorer_data(points, indices, predictions, classes, sheet)
+    return explorer_section(still, FIGURES["tsne.png"][1] + sample, data)
+
+
+def _sheets(run: Path, predictions: Sequence[Mapping[str, str]], classes: Sequence[str]) -> list[str]:
+    names = ("queries", "neighbors", "neighbor_labels", "neighbor_paths", "distances", "mistakes")
+    examples = read_arrays(run / "examples.npz", *names)
+    if not examples or not predictions or not (run / "examples.webp").is_file():
+        return []
+    tiles, side = read_tiles(run / "examples.webp", COLUMNS)
+    return [
+        neighbors_section(examples, tiles, side, predictions, classes),
+        mistakes_section(examples, tiles, side, predictions),
+    ]
+
+
+def _confusions(predictions: Sequence[Mapping[str, str]]) -> dict[str, dict[str, int]]:
+    """For each class the number of its images given to each other class."""
     confusions: dict[str, dict[str, int]] = {}
-    if path.is_file():
-        with path.open(newline="", encoding="utf-8", errors="replace") as file:
-            for row in csv.DictReader(file):
-                if row["label"] != row["predicted"]:
-                    others = confusions.setdefault(row["label"], {})
-                    others[row["predicted"]] = others.get(row["predicted"], 0) + 1
+    for row in predictions:
+        if row["label"] != row["predicted"]:
+            others = confusions.setdefault(row["label"], {})
+            others[row["predicted"]] = others.get(row["predicted"], 0) + 1
     return confusions
+
+
+def _resource(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"

@@ -5,10 +5,21 @@ Knows no files. Every text that comes from data passes `escape` on its way into 
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tercet.evaluation.markup import (
+    definitions,
+    duration,
+    escape,
+    folded,
+    gibibytes,
+    listing,
+    percent,
+    points,
+    section,
+    table,
+)
 from tercet.evaluation.verdict import LABELS
 
 # name -> what it is called here, and what it is
@@ -22,7 +33,7 @@ METHODS = {
     "triplet_knn": (LABELS["triplet_knn"], "The same embedding; the nearest training images vote."),
     "cnn_cross_entropy": (
         LABELS["cnn_cross_entropy"],
-        "A convolutional network trained in the usual way, straight on the classes, on as many images.",
+        "The encoder's own network trained in the usual way, straight on the classes, on as many images.",
     ),
     "logistic_regression": (LABELS["logistic_regression"], "A linear model on the raw pixels."),
     "majority": (LABELS["majority"], "Always answers the most frequent class: what knowing nothing scores."),
@@ -39,31 +50,36 @@ ORIGINAL = (
     "The project that tercet grew from reported, on the lossless CIFAR-10 test set, 86 % for embedding and small "
     "network, 70 % for a CNN and 30 % for logistic regression."
 )
+MOST_FILES = 20  # named on the page
 JPEG = "compression costs detail, so compare with figures for the lossless images with care."
-FEW_TEST_IMAGES = 30  # a recall of one half on 30 images has a 95 % interval (Wilson) of 33 to 67 %
 
 
-def escape(value: object) -> str:
-    """The value as text that means nothing to HTML."""
-    return html.escape(str(value))
+WHAT = (
+    "An encoder is a network that turns an image into a short list of numbers, its embedding. This one was trained by "
+    "the triplet loss: it is shown an image, another of the same class and one of a different class, and learns to put "
+    "the first two closer together than the third. How good that is shows in the table below: the rows that begin with "
+    "“triplet” read the class off the embedding, the others are simpler or more usual ways to classify the same images."
+)
 
 
-def summary(title: str, results: Mapping[str, Any]) -> str:
-    """The heading, the verdict, the size of the data and a pointer to the warnings."""
-    data, warning_count = results.get("data", {}), len(_warnings(results))
+def summary(title: str, results: Mapping[str, Any], doubts: Sequence[str]) -> str:
+    """The heading, the result in a sentence, the verdict, the size of the data and a pointer to the warnings."""
+    data, methods = results.get("data", {}), results.get("methods", {})
     parts = {"n_train": "training", "n_validation": "validation", "n_test": "test"}
     counts = [f"{data[key]:,} {name}" for key, name in parts.items() if data.get(key) is not None]
     facts = [f"{', '.join(counts)} images"] if counts else []
     facts += [f"{len(data['classes'])} classes"] if data.get("classes") else []
     facts += [f"{data['size']} × {data['size']} pixels"] if data.get("size") else []
     lines = [f"<h1>{escape(title)}</h1>"]
+    if "triplet_mlp_head" in methods:
+        lines.append(f'<p class="lead">{escape(_in_a_sentence(methods))}</p>')
     if results.get("verdict"):
         lines.append(f'<p class="verdict">{escape(results["verdict"])}</p>')
     if facts:
         lines.append(f'<p class="soft">{escape("; ".join(facts))}.</p>')
-    if warning_count:
-        lines.append(f'<p><a href="#warnings">{warning_count} warning{"s" * (warning_count > 1)}</a></p>')
-    return "\n".join(lines)
+    if doubts:
+        lines.append(f'<p><a href="#warnings">{len(doubts)} warning{"s" * (len(doubts) > 1)}</a></p>')
+    return "\n".join([*lines, section("What is this?", f"<p>{WHAT}</p>") if methods else ""])
 
 
 def results_section(results: Mapping[str, Any]) -> str:
@@ -81,8 +97,8 @@ def results_section(results: Mapping[str, Any]) -> str:
         rows.append(
             f'<tr{" class=best" * is_best}><th scope="row">{escape(title)}{" (best)" * is_best}'
             f"<small>{escape(meaning)}</small></th>"
-            f"<td>{_accuracy(figures)}</td><td>{_points(figures.get('balanced_accuracy'))}</td>"
-            f"<td>{_points(figures.get('macro_f1'))}</td><td>{_seconds(figures.get('fit_seconds'))}</td></tr>"
+            f"<td>{_accuracy(figures)}</td><td>{points(figures.get('balanced_accuracy'))}</td>"
+            f"<td>{points(figures.get('macro_f1'))}</td><td>{duration(figures.get('fit_seconds'))}</td></tr>"
         )
     seeds = next((figures["seeds"]["n"] for figures in methods.values() if "seeds" in figures), 0)
     caption = (
@@ -92,25 +108,13 @@ def results_section(results: Mapping[str, Any]) -> str:
     )
     heads = ("Method", "Test accuracy", "Balanced accuracy", "Macro F1", "Seconds to fit")
     notes = "".join(f"<p><small>{escape(note)}</small></p>" for note in _data_notes(results.get("data", {})))
-    return _section("Results", _table(caption, heads, rows) + notes)
+    return section("Results", table(caption, heads, rows, "methods") + notes)
 
 
 def seeds_section(folders: Sequence[str]) -> str:
     """Links to the pages of the single seeds."""
     items = "".join(f'<li><a href="{escape(folder)}/report.html">{escape(folder)}</a></li>' for folder in folders)
-    return _section("Single seeds", f"<ul>{items}</ul>") if items else ""
-
-
-def figure_section(heading: str, figures: Sequence[tuple[str, str, str]]) -> str:
-    """Figures under one heading, each as (base64 PNG, alternative text, caption)."""
-    return _section(
-        heading,
-        "".join(
-            f'<figure><img alt="{escape(alternative)}" src="data:image/png;base64,{image}">'
-            f"<figcaption>{escape(caption)}</figcaption></figure>"
-            for image, alternative, caption in figures
-        ),
-    )
+    return section("Single seeds", f"<ul>{items}</ul>") if items else ""
 
 
 def classes_section(results: Mapping[str, Any], confusions: Mapping[str, Mapping[str, int]]) -> str:
@@ -126,28 +130,30 @@ def classes_section(results: Mapping[str, Any], confusions: Mapping[str, Mapping
         last = f"<td>{escape(mistaken)}{f' ({wrong[mistaken]:,})' if mistaken else ''}</td>"
         rows.append(
             f'<tr><th scope="row">{escape(name)}</th><td>{figures["n"]:,}</td>'
-            f"<td>{_percent(figures.get('recall'))}</td>{last if confusions else ''}</tr>"
+            f"<td>{percent(figures.get('recall'))}</td>{last if confusions else ''}</tr>"
         )
     caption = "Embedding and small network; the class that is recognised least often comes first."
     heads = ("Class", "Test images", "Recognised", *(["Most often taken for"] if confusions else []))
-    return _section("Classes", _table(caption, heads, rows) if rows else "")
+    return section("Classes", table(caption, heads, rows, "classes") if rows else "")
 
 
 def measures_section(results: Mapping[str, Any]) -> str:
     """Retrieval and calibration, each with a sentence on what it says."""
     measures = {**(results.get("retrieval") or {}), "calibration": results.get("calibration_error")}
     items = "".join(
-        f"<li>{title} {_percent(measures[name])}: {meaning}</li>"
+        f"<li>{title} {percent(measures[name])}: {meaning}</li>"
         for name, (title, meaning) in MEASURES.items()
         if measures.get(name) is not None
     )
-    return _section("Search and calibration", f"<ul>{items}</ul>" if items else "")
+    return section("Search and calibration", f"<ul>{items}</ul>" if items else "")
 
 
-def warnings_section(results: Mapping[str, Any]) -> str:
-    """What a reader should know before trusting the figures."""
-    items = "".join(f"<li>{escape(warning)}</li>" for warning in _warnings(results))
-    return _section("Warnings", f'<ul class="warnings">{items}</ul>' if items else "", identifier="warnings")
+def warnings_section(doubts: Sequence[str], skipped_files: Sequence[str]) -> str:
+    """What a reader should know before trusting the figures; the first of the files left out on demand."""
+    named = listing(skipped_files[:MOST_FILES], "files")
+    more = f"<p>and {len(skipped_files) - MOST_FILES:,} more</p>" if len(skipped_files) > MOST_FILES else ""
+    files = folded("Files left out", named + more)
+    return section("Warnings", listing(doubts, "warnings") + files if doubts else "", identifier="warnings")
 
 
 def repetition_section(run: Mapping[str, Any], results: Mapping[str, Any]) -> str:
@@ -162,45 +168,34 @@ def repetition_section(run: Mapping[str, Any], results: Mapping[str, Any]) -> st
         "PyTorch": machine.get("torch"),
         "processor": machine.get("processor"),
         "cores, threads": ", ".join(str(machine[key]) for key in ("cores", "threads") if machine.get(key)),
-        "memory": _gibibytes(machine.get("memory_bytes")),
+        "memory": gibibytes(machine.get("memory_bytes")),
         "system": machine.get("system"),
         "started": run.get("started"),
         "seconds": ", ".join(
-            f"{key.removesuffix('_seconds').replace('_', ' ')} {_seconds(value)}" for key, value in timing.items()
+            f"{key.removesuffix('_seconds').replace('_', ' ')} {duration(value)}" for key, value in timing.items()
         ),
-        "peak memory": _gibibytes(results.get("peak_memory_bytes")),
+        "peak memory": gibibytes(results.get("peak_memory_bytes")),
         "data fingerprint": results.get("data", {}).get("fingerprint"),
     }
     command, config = run.get("command"), run.get("config")
-    return _section(
+    return section(
         "How to repeat this",
         (f"<pre><code>{escape(command)}</code></pre>" if command else "")
-        + _definitions({name: fact for name, fact in facts.items() if fact not in (None, "")})
-        + (f"<details><summary>Configuration</summary>{_definitions(config)}</details>" if config else ""),
+        + definitions({name: fact for name, fact in facts.items() if fact not in (None, "")})
+        + folded("Configuration", definitions(config or {})),
     )
 
 
-def _warnings(results: Mapping[str, Any]) -> list[str]:
-    methods, warnings = results.get("methods", {}), []
-    if skipped := results.get("data", {}).get("skipped"):
-        warnings.append(f"Files left out because they could not be read: {skipped:,}.")
-    floor = methods.get("majority", {}).get("test_accuracy", 0.0)
-    for name, figures in methods.items():
-        if figures["test_accuracy"] < floor:
-            title = METHODS.get(name, (name, ""))[0]
-            warnings.append(
-                f"{title} is right less often ({_percent(figures['test_accuracy'])}) than always answering the most "
-                f"frequent class ({_percent(floor)})."
-            )
-    parts = [figures.get("per_class", {}) for figures in methods.values()]
-    few = [name for name, figures in (parts or [{}])[0].items() if figures["n"] < FEW_TEST_IMAGES]
-    if few:
-        more = f" and {len(few) - 5} more" if len(few) > 5 else ""
-        warnings.append(
-            f"Fewer than {FEW_TEST_IMAGES} test images of {', '.join(few[:5])}{more}: how often these classes are "
-            "recognised is known only roughly."
-        )
-    return warnings
+def _in_a_sentence(methods: Mapping[str, Mapping[str, Any]]) -> str:
+    names = {
+        "cnn_cross_entropy": "the same network trained the usual way",
+        "majority": "always guessing the most frequent class",
+    }
+    shares = {name: percent(figures["test_accuracy"]) for name, figures in methods.items()}
+    others = [f"{title} for {shares[name]}" for name, title in names.items() if name in shares]
+    return f"Embedding and small network name the right class for {shares['triplet_mlp_head']} of the test images" + (
+        f" ({', '.join(others)})." if others else "."
+    )
 
 
 def _data_notes(data: Mapping[str, Any]) -> list[str]:
@@ -209,42 +204,8 @@ def _data_notes(data: Mapping[str, Any]) -> list[str]:
     return [*notes, ORIGINAL] if name == "cifar10" or note.startswith("CIFAR-10") else notes
 
 
-def _section(heading: str, content: str, identifier: str = "") -> str:
-    opening = f'<section id="{identifier}">' if identifier else "<section>"
-    return f"{opening}<h2>{escape(heading)}</h2>{content}</section>" if content else ""
-
-
-def _table(caption: str, heads: Sequence[str], rows: Sequence[str]) -> str:
-    cells = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
-    return (
-        f'<div class="wide" tabindex="0"><table><caption>{escape(caption)}</caption>'
-        f"<thead><tr>{cells}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
-
-
-def _definitions(facts: Mapping[str, Any]) -> str:
-    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(fact)}</dd>" for name, fact in facts.items())
-    return f"<dl>{items}</dl>" if items else ""
-
-
 def _accuracy(figures: Mapping[str, Any]) -> str:
     if "seeds" in figures:
-        return f"{_points(figures['seeds']['mean'])}<small>± {_points(figures['seeds']['sd'])}</small>"
+        return f"{points(figures['seeds']['mean'])}<small>± {points(figures['seeds']['sd'])}</small>"
     low, high = figures["ci95"]
-    return f"{_points(figures['test_accuracy'])}<small>{_points(low)} – {_points(high)}</small>"
-
-
-def _percent(share: float | None) -> str:
-    return f"{_points(share)} %" if share is not None else "–"
-
-
-def _points(share: float | None) -> str:
-    return f"{100 * share:.1f}" if share is not None else "–"
-
-
-def _seconds(seconds: float | None) -> str:
-    return "–" if seconds is None else f"{seconds:.1f}" if seconds < 10 else f"{seconds:,.0f}"
-
-
-def _gibibytes(count: int | None) -> str:
-    return f"{count / 2**30:.1f} GiB" if count else ""
+    return f"{points(figures['test_accuracy'])}<small>{points(low)} – {points(high)}</small>"

@@ -19,13 +19,13 @@ LABELS = {  # in tables
     "triplet_mlp_head": "triplet encoder + MLP head",
     "triplet_linear_head": "triplet encoder + linear head",
     "triplet_knn": "triplet encoder + kNN",
-    "cnn_cross_entropy": "CNN, cross-entropy",
+    "cnn_cross_entropy": "same network, cross-entropy",
     "logistic_regression": "logistic regression on pixels",
     "majority": "majority class",
 }
 NAMES = {  # in sentences
     "triplet_mlp_head": "the triplet encoder with a small network",
-    "cnn_cross_entropy": "the CNN trained end to end",
+    "cnn_cross_entropy": "the same network trained by cross-entropy",
     "logistic_regression": "logistic regression on pixels",
     "majority": "the majority class",
 }

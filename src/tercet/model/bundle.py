@@ -6,8 +6,9 @@ wherever it is loaded. It takes images as people have them and, with ImageSet, i
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from tercet.data.decode import read_image, stored_side, to_pixels
 from tercet.errors import DataError, ModelError
 from tercet.files import write_atomically
+from tercet.model.adapter import Adapter, with_adapter
+from tercet.model.efficientnet import EfficientNetLite0
 from tercet.model.embed import embed
 from tercet.model.encoder import BACKBONES, Encoder
 from tercet.model.head import Head
@@ -38,7 +41,7 @@ class Bundle:
     encoder: Encoder
     head: Head
     classes: tuple[str, ...]
-    settings: dict[str, Any]  # encoder, widths, dimensions, normalize, size, hidden
+    settings: dict[str, Any]  # encoder, backbone, widths, dimensions, normalize, size, hidden
 
     @torch.no_grad()
     def embed(self, images: Any) -> Float[np.ndarray, "N D"]:
@@ -86,8 +89,11 @@ class Bundle:
         write_atomically(folder / "config.json", json.dumps(description, indent=2) + "\n")
 
 
-def load_bundle(folder: str | Path) -> Bundle:
-    """Load a Bundle from its folder or from the run folder around it; ModelError where it is missing or damaged."""
+def load_bundle(folder: str | Path, backbone: nn.Module | None = None) -> Bundle:
+    """Load a Bundle from its folder or from the run folder around it; ModelError where it is missing or damaged.
+
+    One trained on a network of one's own needs such a network again as `backbone`; its weights come from the folder.
+    """
     folder = Path(folder)
     if (folder / "model" / "config.json").is_file():
         folder = folder / "model"
@@ -98,19 +104,35 @@ def load_bundle(folder: str | Path) -> Bundle:
         if settings.pop("format") != FORMAT:
             raise ModelError(f"{folder} is of another format version; expected {FORMAT}: train it again.")
         classes = tuple(map(str, settings.pop("classes")))
-        backbone = BACKBONES[settings["encoder"]](settings["dimensions"], settings["size"], settings["widths"])
-        statistics = {"mean": torch.zeros(3), "std": torch.ones(3)}  # replaced by the tensors of the file
-        encoder = Encoder(backbone, size=settings["size"], **statistics, normalize=settings["normalize"])
-        head = Head(settings["dimensions"], len(classes), settings["hidden"])
+        own = settings.get("backbone")
+        if (own is None) != (backbone is None):
+            wanted = f"one of your own, {own}: give backbone=" if own else "none of your own: leave backbone= out"
+            raise ModelError(f"the model in {folder} stands on {wanted}.")
         tensors = load((folder / "model.safetensors").read_bytes())
+        encoder = _empty_encoder(settings, backbone, tensors)
+        head = Head(settings["dimensions"], len(classes), settings["hidden"])
         for prefix, module in (("encoder.", encoder), ("head.", head)):
             module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+        fault = "is damaged" if backbone is None else "is damaged or made with another backbone than given"
         raise ModelError(
-            f"the model in {folder} is damaged ({type(error).__name__}); restore the folder or train it again."
+            f"the model in {folder} {fault} ({type(error).__name__}); restore the folder or train it again."
         ) from error
     encoder = encoder.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     return Bundle(encoder, head.eval(), classes, settings)
+
+
+def _empty_encoder(settings: Mapping[str, Any], backbone: nn.Module | None, tensors: Mapping[str, Tensor]) -> Encoder:
+    """An encoder into which the tensors of a file fit; they replace its weights and statistics."""
+    dimensions, size = settings["dimensions"], settings["size"]
+    statistics = {"mean": torch.zeros(3), "std": torch.ones(3)}
+    if settings["encoder"] == "pretrained":
+        network = EfficientNetLite0() if backbone is None else copy.deepcopy(backbone)
+        frozen = Encoder(network, size=size, **statistics, normalize=False)
+        feature_count = len(tensors["encoder.backbone.adapter.mean"])
+        return with_adapter(frozen, Adapter(feature_count, dimensions, normalize=settings["normalize"]))
+    network = BACKBONES[settings["encoder"]](dimensions, size, settings["widths"])
+    return Encoder(network, size=size, **statistics, normalize=settings["normalize"])
 
 
 def _as_pictures(images: NDArray[Any]) -> Sequence[Image.Image]:

@@ -1,11 +1,12 @@
-"""Images -> embeddings, batch by batch, without gradients. Memory is bounded by one batch."""
+"""Images, or their features, -> embeddings, batch by batch, without gradients. Memory is bounded by one batch."""
 
 from __future__ import annotations
 
 import math
+from itertools import chain
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from tercet.model.precision import autocast
@@ -15,9 +16,9 @@ BATCH_PIXELS = BATCH * 73**2  # and fewer of more than 73 x 73 pixels, which is 
 
 
 @torch.no_grad()
-def embed(network: nn.Module, images: UInt8[Tensor, "N 3 H W"], *, precision: str = "fp32") -> Float[Tensor, "N D"]:
+def embed(network: nn.Module, images: Shaped[Tensor, "N ..."], *, precision: str = "fp32") -> Float[Tensor, "N D"]:
     """What the network gives for each image, in evaluation mode, as float32 on the CPU."""
-    device = next(network.parameters()).device
+    device = next(chain(network.parameters(), network.buffers())).device
     was_training = network.training
     network.eval()
     with autocast(precision, device):

@@ -7,11 +7,12 @@ Knows nothing of what is trained.
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,6 +24,34 @@ from tercet.files import write_atomically
 logger = logging.getLogger(__name__)
 
 History = list[dict[str, Any]]  # one record an epoch, as in history.jsonl
+PLACE = (
+    "step",
+    "images",
+    "losses",
+    "history",
+    "first_spread",
+    "idle_steps",
+    "collapsed_steps",
+    "doubtful",
+)  # what goes back with the weights
+GOOD = "good."  # before the names of the good state's tensors in a checkpoint
+
+
+class Intervention(NamedTuple):
+    """What was done about a fault: back to `step`, and on with `rate` times the rate or one objective further."""
+
+    step: int
+    rate: float
+    easier: bool
+    remedy: str
+    text: str
+
+
+class Snapshot(NamedTuple):
+    """Weights and averages by name, and the place in training that they belong to."""
+
+    tensors: dict[str, Tensor]
+    place: dict[str, Any]
 
 
 @dataclass
@@ -33,10 +62,16 @@ class TrainingState:
     average: nn.Module
     optimizers: list[torch.optim.Optimizer]
     step: int = 0
-    seconds: float = 0.0  # spent in steps, all attempts together
+    seconds: float = 0.0  # spent in steps, all attempts and those gone back over together
     images: int = 0
     losses: list[float] = field(default_factory=list)  # of this epoch
     history: History = field(default_factory=list)
+    first_spread: float = 0.0  # of the embeddings that the first weights give
+    idle_steps: int = 0  # so many in a row had the loss of an encoder that learns nothing
+    collapsed_steps: int = 0  # so many in a row had embeddings nearly on one point
+    doubtful: bool = False  # not faulty, and not to go back to either
+    interventions: list[Intervention] = field(default_factory=list)
+    good: Snapshot | None = None  # where an intervention goes back to
 
     def count(self, loss: float, images: int, seconds: float) -> None:
         """Book one step."""
@@ -45,19 +80,40 @@ class TrainingState:
         self.seconds += seconds
 
     def close_epoch(self, epoch: int, description: dict[str, float]) -> None:
-        """Add the record of an epoch to the history."""
-        self.history.append(
-            {
-                "epoch": epoch,
-                "step": self.step,
-                "seconds": round(self.seconds, 3),
-                "images": self.images,
-                "loss": sum(self.losses) / len(self.losses),
-                "learning_rate": self.optimizers[0].param_groups[0]["lr"],
-                **description,
-            }
-        )
+        """Add the record of an epoch to the history, with the interventions that it began again from."""
+        record: dict[str, Any] = {
+            "epoch": epoch,
+            "step": self.step,
+            "seconds": round(self.seconds, 3),
+            "images": self.images,
+            "loss": sum(self.losses) / len(self.losses),
+            "learning_rate": self.optimizers[0].param_groups[0]["lr"],
+            **description,
+        }
+        begun = self.history[-1]["step"] if self.history else 0
+        if texts := [item.text for item in self.interventions if begun <= item.step < self.step]:
+            record["intervention"] = "; ".join(texts)
+        self.history.append(record)
         self.losses = []
+
+    def keep(self) -> None:
+        """Remember the state as good."""
+        self.good = Snapshot({name: tensor.clone() for name, tensor in self.tensors().items()}, self.place())
+
+    def go_back(self) -> None:
+        """Take up the good state again. Its tensors are copied, since optimizers would go on in those given."""
+        assert self.good is not None
+        self.load_tensors({name: tensor.clone() for name, tensor in self.good.tensors.items()})
+        self.load_place(self.good.place)
+
+    def place(self) -> dict[str, Any]:
+        """What goes back with the weights, copied."""
+        return copy.deepcopy({name: getattr(self, name) for name in PLACE})
+
+    def load_place(self, place: dict[str, Any]) -> None:
+        """Take up a place as `place` gave it."""
+        for name in PLACE:
+            setattr(self, name, copy.deepcopy(place[name]))
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor of the state by name: the tensors themselves, not copies."""
@@ -96,9 +152,13 @@ class Checkpoint:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         newest, previous = self._generations()
-        progress = {"step": state.step, "seconds": state.seconds, "images": state.images, "losses": state.losses}
-        metadata = {"key": self.key, "progress": json.dumps(progress), "history": json.dumps(state.history)}
-        content = save({name: tensor.contiguous() for name, tensor in state.tensors().items()}, metadata)
+        progress = {**state.place(), "seconds": state.seconds, "interventions": state.interventions}
+        tensors = state.tensors()
+        if state.good:
+            progress["good"] = state.good.place
+            tensors |= {GOOD + name: tensor for name, tensor in state.good.tensors.items()}
+        metadata = {"key": self.key, "progress": json.dumps(progress)}
+        content = save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata)
         if newest.exists():
             newest.replace(previous)
         write_atomically(newest, content)
@@ -114,15 +174,17 @@ class Checkpoint:
                     if metadata["key"] != self.key:
                         return
                     tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                progress = json.loads(metadata["progress"])
+                interventions = [Intervention(*values) for values in progress["interventions"]]
             except (SafetensorError, OSError, KeyError, TypeError) as error:
                 logger.warning("checkpoint %s is damaged (%s); trying the one before it", path, error)
                 path.unlink(missing_ok=True)  # so that the next save does not put it in place of a good one
                 continue
+            good = {name.removeprefix(GOOD): tensors.pop(name) for name in list(tensors) if name.startswith(GOOD)}
             state.load_tensors(tensors)
-            progress = json.loads(metadata["progress"])
-            state.step, state.seconds, state.images = progress["step"], progress["seconds"], progress["images"]
-            state.losses = progress["losses"]
-            state.history = json.loads(metadata["history"])
+            state.load_place(progress)
+            state.seconds, state.interventions = progress["seconds"], interventions
+            state.good = Snapshot(good, progress["good"]) if good else None
             logger.info("resumed at step %d", state.step)
             return
 

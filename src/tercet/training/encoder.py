@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -10,22 +11,32 @@ from torch import Tensor, nn
 
 from tercet.config import Config
 from tercet.data.batches import batch_shape
-from tercet.data.imageset import ImageSet
 from tercet.geometry.neighbors import knn_probabilities, nearest
+from tercet.model.adapter import new_adapter
 from tercet.model.embed import embed
-from tercet.model.encoder import Encoder, new_encoder
+from tercet.model.encoder import new_encoder
+from tercet.model.features import FeatureSet, Part, judged
 from tercet.training.checkpoint import Checkpoint, History
-from tercet.training.guard import Guard
-from tercet.training.loop import OnStep, image_inputs, train_network
+from tercet.training.guard import Guard, Objective
+from tercet.training.loop import Inputs, OnStep, feature_inputs, image_inputs, train_network
 from tercet.training.losses import LOSSES, Loss, active_share
 from tercet.training.randomness import derived_generator
 
 GALLERY_IMAGES = 5_000  # training images that each epoch's validation is compared with: a guess
 NEIGHBORS = 10
+EASIER_MININGS = {"hard": ("semi-hard", "all"), "semi-hard": ("all",)}
 
 
-def fresh_encoder(config: Config, train: ImageSet, *, normalize: bool) -> Encoder:
-    """The untrained encoder of this configuration, on its device. Preprocessing comes from the training part."""
+def fresh_encoder(config: Config, train: Part, *, normalize: bool) -> nn.Module:
+    """The untrained encoder of this configuration, on its device. Preprocessing comes from the training part.
+
+    Of features it is an adapter.
+    """
+    generator = derived_generator(config.seed, "weights")
+    if isinstance(train, FeatureSet):
+        adapter = new_adapter(train, dimensions=config.dimensions, normalize=normalize, generator=generator)
+        return adapter.to(config.device)
+    assert config.encoder is not None
     encoder = new_encoder(
         config.encoder,
         train.images,
@@ -34,20 +45,25 @@ def fresh_encoder(config: Config, train: ImageSet, *, normalize: bool) -> Encode
         dimensions=config.dimensions,
         widths=config.widths,
         normalize=normalize,
-        generator=derived_generator(config.seed, "weights"),
+        generator=generator,
     )
     return encoder.to(config.device)
 
 
+def part_inputs(part: Part, config: Config) -> Inputs:
+    """Batches of a part for training, augmented."""
+    return feature_inputs(part) if isinstance(part, FeatureSet) else image_inputs(part.images, config)
+
+
 def train_encoder(
     config: Config,
-    train: ImageSet,
-    validation: ImageSet,
+    train: Part,
+    validation: Part,
     *,
     loss: Loss | None = None,
     checkpoint: Checkpoint | None = None,
     on_step: OnStep = lambda *_: None,
-) -> tuple[Encoder, History]:
+) -> tuple[nn.Module, History]:
     """Train a fresh encoder by the configured loss, or by `loss(embeddings, labels)` if given; `config` is resolved.
 
     The history holds, for each epoch, the mean loss, the share of active triplets in its last batch and the accuracy of
@@ -69,15 +85,14 @@ def train_encoder(
         encoder,
         loss or configured_loss(config, generator),
         train.labels,
-        image_inputs(train.images, config),
+        part_inputs(train, config),
         config,
         generator=generator,
         checkpoint=checkpoint or Checkpoint(None, ""),
-        guard=Guard(None if loss else idle_loss(config, batch_images), spreads=True),
+        guard=Guard(spreads=True) if loss else configured_guard(config, batch_images, generator),
         describe=describe,
         on_step=on_step,
     )
-    assert isinstance(average, Encoder)
     return average.eval(), history
 
 
@@ -86,6 +101,17 @@ def configured_loss(config: Config, generator: torch.Generator) -> Loss:
     if config.loss == "supcon":
         return partial(LOSSES["supcon"], temperature=config.temperature)
     return partial(LOSSES[config.loss], margin=config.margin, mining=config.mining, generator=generator)
+
+
+def configured_guard(config: Config, batch_images: int, generator: torch.Generator) -> Guard:
+    """The guard for the configured loss, with the minings that are easier than the configured one."""
+    easier = EASIER_MININGS.get(config.mining, ()) if config.loss == "triplet" else ()
+    milder = [replace(config, mining=mining) for mining in easier]
+    objectives = [
+        Objective(f"--mining {config.mining}", configured_loss(config, generator), idle_loss(config, batch_images))
+        for config in milder
+    ]
+    return Guard(idle_loss(config, batch_images), spreads=True, easier=objectives)
 
 
 def idle_loss(config: Config, batch_images: int) -> float | None:
@@ -99,10 +125,10 @@ def idle_loss(config: Config, batch_images: int) -> float | None:
     return (config.margin or None) if config.mining in ("hard", "semi-hard") else None
 
 
-def knn_accuracy(network: nn.Module, gallery: ImageSet, queries: ImageSet, precision: str) -> float:
+def knn_accuracy(network: nn.Module, gallery: Part, queries: Part, precision: str) -> float:
     """Share of queries whose nearest neighbours in the gallery vote for the right class."""
-    gallery_embeddings = embed(network, gallery.images, precision=precision)
-    query_embeddings = embed(network, queries.images, precision=precision)
+    gallery_embeddings = embed(network, judged(gallery), precision=precision)
+    query_embeddings = embed(network, judged(queries), precision=precision)
     _, indices = nearest(query_embeddings, gallery_embeddings, NEIGHBORS)
     votes = knn_probabilities(gallery.labels[indices], len(gallery.classes))
     return float((votes.argmax(1) == queries.labels).float().mean())

@@ -1,60 +1,110 @@
-"""Stops training that has gone wrong, with a sentence that names the cause and the remedy.
+"""Acts on a fault before it stops training: goes back to the last good weights, and on with a remedy.
 
-Three faults: a loss that is no number, embeddings that all fall on one point (collapse), and a loss that stays at the
-value it has when nothing is learnt: the margin for triplets, the logarithm of the batch size less one for supcon.
+Easier mining where that may help and there is one, else a lower rate; a short warm-up after either. A fault that no
+remedy mends, or a fourth one, is an error. All that is decided by is in the training state, so that a resumed run
+decides alike: docs/decisions/0005-act-before-stopping.md.
 """
 
 from __future__ import annotations
 
+import logging
 import math
-from collections import deque
-
-import torch
-from jaxtyping import Float
-from torch import Tensor
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from tercet.errors import TrainingError
+from tercet.training.checkpoint import Intervention, TrainingState
+from tercet.training.faults import (
+    Fault,
+    Step,
+    collapsed,
+    is_collapsing,
+    is_idle,
+    not_finite,
+    nothing_to_compare,
+    relative_spread,
+    stuck,
+    turned,
+)
+from tercet.training.losses import Loss
 
-SMALLEST_SPREAD = 1e-4  # variance over squared length; a guess
-STUCK_STEPS = 50  # caught within 50 steps
-STUCK_TOLERANCE = 0.005  # relative: a guess; a healthy supcon toy stayed within 1 % for 30 steps (docs/log.md)
+logger = logging.getLogger(__name__)
+
+KEEP_STEPS = 20  # between two good states: a guess
+GOOD_SHARE = 0.05  # of the first spread: what is below may be on the way to a collapse; a guess
+MOST_INTERVENTIONS = 3  # a guess
+LOWER_RATE = 0.1  # a guess; a rate a hundred times too high takes two (docs/log.md, 2026-11-24)
+WARMUP_STEPS = 10  # after an intervention: a guess
+
+
+class Objective(NamedTuple):
+    """A loss, and its value for an encoder that has learnt nothing; None where a healthy one lies there as well."""
+
+    name: str
+    loss: Loss
+    idle_loss: float | None
 
 
 class Guard:
-    """Watches loss and outputs, one call a step.
+    """Asked once a step what is wrong with it, and to intervene if something is.
 
-    `idle_loss` is the loss of an encoder that has learnt nothing, None where the loss does not tell; `spreads` says
-    that the outputs are embeddings, which must not fall on one point.
+    `idle_loss` belongs to the loss as an Objective's does. `spreads` says that the outputs are embeddings, which must
+    not fall on one point. `easier` are objectives that may take the place of the loss, from hard to easy.
     """
 
-    def __init__(self, idle_loss: float | None = None, *, spreads: bool = False) -> None:
+    def __init__(
+        self, idle_loss: float | None = None, *, spreads: bool = False, easier: Sequence[Objective] = ()
+    ) -> None:
         self.idle_loss = idle_loss
         self.spreads = spreads
-        self.recent: deque[float] = deque(maxlen=STUCK_STEPS)
+        self.easier = easier
 
-    def check(self, loss: float, outputs: Float[Tensor, "B D"]) -> None:
-        """Raise TrainingError if the step shows one of the faults."""
-        if not math.isfinite(loss) or not bool(torch.isfinite(outputs).all()):
-            raise TrainingError(
-                f"found a loss of {loss} or embeddings that are no numbers: the learning rate is too high; "
-                "lower it, or train in float32 with --precision fp32."
-            )
-        if self.spreads and (spread := relative_spread(outputs)) < SMALLEST_SPREAD:
-            raise TrainingError(
-                f"the encoder collapsed: embeddings of different images differ by a share of {spread:.0e} only; "
-                "use easier triplets (--mining all or semi-hard), a larger margin or a lower learning rate."
-            )
-        if self.idle_loss is None:
-            return
-        self.recent.append(loss)
-        stuck = [abs(value - self.idle_loss) <= STUCK_TOLERANCE * self.idle_loss for value in self.recent]
-        if len(stuck) == STUCK_STEPS and all(stuck):
-            raise TrainingError(
-                f"the loss has stayed at {self.idle_loss:.3f}, that of an encoder which learns nothing, for "
-                f"{STUCK_STEPS} steps; check the labels, or use easier triplets (--mining all) or another margin."
-            )
+    def objective(self, loss: Loss, state: TrainingState) -> Objective:
+        """What is trained for at this step: `loss`, until an intervention makes it easier."""
+        rungs = sum(item.easier for item in state.interventions)
+        return self.easier[rungs - 1] if rungs else Objective("", loss, self.idle_loss)
 
+    def rate_share(self, state: TrainingState) -> float:
+        """The share of the planned rate at this step: what interventions left, after a warm-up since the last one."""
+        if not state.interventions:
+            return 1.0
+        since = state.step - state.interventions[-1].step
+        return math.prod(item.rate for item in state.interventions) * min(1.0, (since + 1) / WARMUP_STEPS)
 
-def relative_spread(embeddings: Float[Tensor, "B D"]) -> float:
-    """Variance of the embeddings over their mean squared length: 0 when all are equal, 1 when centred on the origin."""
-    return float(embeddings.var(dim=0, correction=0).sum() / embeddings.square().sum(1).mean().clamp_min(1e-12))
+    def find(self, step: Step, idle_loss: float | None, state: TrainingState) -> Fault | None:
+        """What is wrong with this step, if anything; notes in the state what later steps are judged by."""
+        spread = relative_spread(step.outputs) if self.spreads else 1.0
+        if step.number == 0:
+            state.first_spread = spread
+        state.idle_steps = state.idle_steps + 1 if is_idle(step.loss, idle_loss) else 0
+        state.collapsed_steps = state.collapsed_steps + 1 if is_collapsing(spread, state.first_spread) else 0
+        state.doubtful = state.idle_steps > 0 or spread < GOOD_SHARE * state.first_spread
+        return (
+            nothing_to_compare(step, triplets=self.spreads)
+            or not_finite(step)
+            or turned(step)
+            or collapsed(step, spread, state.collapsed_steps)
+            or stuck(step, state.idle_steps)
+        )
+
+    def keep(self, state: TrainingState) -> None:
+        """Remember the state now and then, the first weights included, if nothing speaks against it."""
+        if state.step % KEEP_STEPS == 0 and not state.doubtful:
+            state.keep()
+
+    def intervene(self, fault: Fault, state: TrainingState) -> None:
+        """Go back to the last good state with a remedy, or raise TrainingError where none is left."""
+        done, place = state.interventions, state.step
+        if not fault.mendable:
+            raise TrainingError(f"found {fault.found}; {fault.advice}.")
+        if len(done) == MOST_INTERVENTIONS:
+            tried = ", then ".join(item.remedy for item in done)
+            raise TrainingError(f"found {fault.found}, and going back did not help with {tried}; {fault.advice}.")
+        rungs = sum(item.easier for item in done)
+        easier = fault.easier and rungs < len(self.easier)
+        rate = math.prod(item.rate for item in done) * (1.0 if easier else LOWER_RATE)
+        remedy = self.easier[rungs].name if easier else f"{rate:.3g} of the learning rate"
+        state.go_back()
+        text = f"step {place + 1} found {fault.found}: went back to step {state.step} and on with {remedy}"
+        done.append(Intervention(state.step, 1.0 if easier else LOWER_RATE, easier, remedy, text))
+        logger.warning("%s", text)

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from tercet.geometry.metrics import accuracy, balanced_accuracy, confusion_matrix
 from tercet.model.head import Head
 from tercet.training.checkpoint import History
 from tercet.training.randomness import derived_generator
@@ -30,20 +31,28 @@ def fit_head(
     class_count: int,
     hidden: int | None,
     seed: int,
+    class_weight: str = "balanced",
 ) -> tuple[Head, History]:
-    """The head of the weight decay that does best on `validation` (ties: the smaller), and its history."""
+    """The head of the weight decay that does best on `validation` (ties: the smaller), and its history.
+
+    `class_weight` "balanced" lets every class count the same in the loss and in that choice, however many images it
+    has; "none" lets every image count the same.
+    """
+    counts = torch.bincount(train[1], minlength=class_count).clamp_min(1)
+    weights = 1 / counts if class_weight == "balanced" else torch.ones(class_count)
     candidates = [
-        _fit(train, validation, class_count=class_count, hidden=hidden, seed=seed, weight_decay=weight_decay)
+        _fit(train, validation, weights, hidden=hidden, seed=seed, weight_decay=weight_decay)
         for weight_decay in WEIGHT_DECAYS
     ]
-    return max(candidates, key=lambda candidate: candidate[1][-1]["validation_accuracy"])
+    score = "balanced_validation_accuracy" if class_weight == "balanced" else "validation_accuracy"
+    return max(candidates, key=lambda candidate: candidate[1][-1][score])
 
 
 def _fit(
     train: tuple[Tensor, Tensor],
     validation: tuple[Tensor, Tensor],
+    weights: Float[Tensor, " C"],
     *,
-    class_count: int,
     hidden: int | None,
     seed: int,
     weight_decay: float,
@@ -52,7 +61,7 @@ def _fit(
     generator = derived_generator(seed, "head")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
-        head = Head(embeddings.shape[1], class_count, hidden)
+        head = Head(embeddings.shape[1], len(weights), hidden)
     head.mean.copy_(embeddings.mean(0))
     head.std.copy_(embeddings.std(0, correction=0).clamp_min(1e-6))
     steps_per_epoch = math.ceil(len(labels) / BATCH)
@@ -63,7 +72,7 @@ def _fit(
     for epoch in range(1, epochs + 1):
         losses = []
         for indices in torch.randperm(len(labels), generator=generator).split(BATCH):
-            loss = nn.functional.cross_entropy(head(embeddings[indices]), labels[indices])
+            loss = nn.functional.cross_entropy(head(embeddings[indices]), labels[indices], weights)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -75,14 +84,16 @@ def _fit(
                 "step": epoch * steps_per_epoch,
                 "loss": sum(losses) / len(losses),
                 "weight_decay": weight_decay,
-                "train_accuracy": _accuracy(head, train),
-                "validation_accuracy": _accuracy(head, validation),
+                "train_accuracy": accuracy(_confusion(head, train)),
+                "validation_accuracy": accuracy(confusion := _confusion(head, validation)),
+                "balanced_validation_accuracy": balanced_accuracy(confusion),
             }
         )
     return head, history
 
 
 @torch.no_grad()
-def _accuracy(head: Head, data: tuple[Tensor, Tensor]) -> float:
+def _confusion(head: Head, data: tuple[Tensor, Tensor]) -> Int64[Tensor, "C C"]:
     embeddings, labels = data
-    return float((head(embeddings).argmax(1) == labels).float().mean())
+    logits = head(embeddings)
+    return confusion_matrix(labels, logits.argmax(1), logits.shape[1])

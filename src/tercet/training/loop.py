@@ -19,11 +19,13 @@ from torch import Tensor, nn
 from tercet.config import Config
 from tercet.data.augment import cutout, flip, random_crop
 from tercet.data.batches import batch_shape, epoch_batches
+from tercet.model.features import FeatureSet
 from tercet.model.precision import autocast
 from tercet.training.checkpoint import Checkpoint, History, TrainingState
+from tercet.training.faults import Step
 from tercet.training.guard import Guard
 from tercet.training.losses import Loss
-from tercet.training.optimizers import build_optimizers
+from tercet.training.optimizers import build_optimizers, take_step
 from tercet.training.randomness import derived_generator, derived_seed
 
 logger = logging.getLogger(__name__)
@@ -33,6 +35,7 @@ Inputs = Callable[[Tensor, int, torch.Generator], Tensor]
 Describe = Callable[[nn.Module, Tensor, Tensor], dict[str, float]]  # (average, last outputs, their labels) -> record
 OnStep = Callable[[int, int], None]  # (steps done, steps in all)
 CHECKPOINT_SECONDS = 20.0
+FEATURE_DROPOUT = 0.5  # docs/log.md, 2026-11-24
 
 
 def train_network(
@@ -53,7 +56,8 @@ def train_network(
     `inputs` gives a batch of images, augmented, or of whatever stands for them. `config` is resolved. `generator` is
     reseeded at every step; a loss that draws random numbers holds the same object. `describe` adds to the record of
     each epoch.
-    Raises TrainingError where training diverges or collapses; checkpoints written before stay good.
+    Where training goes wrong the guard goes back and on with a remedy; it raises TrainingError where none is left, and
+    checkpoints written before stay good.
     """
     device = next(network.parameters()).device
     plan = [(epoch, indices) for epoch in range(config.epochs) for indices in plan_epoch(labels, config, epoch)]
@@ -62,22 +66,25 @@ def train_network(
     checkpoint.restore(state)
     saved = time.monotonic()
     while state.step < len(plan):
+        guard.keep(state)
         started = time.perf_counter()
         epoch, indices = plan[state.step]
         generator.manual_seed(derived_seed(config.seed, "step", state.step))
         batch, batch_labels = inputs(indices, epoch, generator).to(device), labels[indices].to(device)
-        set_rates(optimizers, rate_scale(state.step / len(plan), config.warmup_share))
+        set_rates(optimizers, rate_scale(state.step / len(plan), config.warmup_share) * guard.rate_share(state))
         with autocast(config.precision, device):
             outputs = network(batch)
-        value = loss(outputs.float(), batch_labels)
-        guard.check(float(value.detach()), outputs.detach())
+        objective = guard.objective(loss, state)
+        value = objective.loss(outputs.float(), batch_labels)
         value.backward()
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
+        degrees = take_step(optimizers)
+        step = Step(state.step, float(value.detach()), degrees, outputs.detach(), batch, batch_labels, indices)
+        if fault := guard.find(step, objective.idle_loss, state):
+            guard.intervene(fault, state)  # back to the last good weights, or a TrainingError
+            continue
         state.step += 1
         update_average(state.average, network, min(config.averaging, state.step / (state.step + 10)))
-        state.count(float(value.detach()), len(batch), time.perf_counter() - started)
+        state.count(step.loss, len(batch), time.perf_counter() - started)
         on_step(state.step, len(plan))
         if state.step == len(plan) or plan[state.step][0] != epoch:
             state.close_epoch(epoch + 1, describe(state.average, outputs.detach().float(), batch_labels))
@@ -101,6 +108,23 @@ def plan_epoch(labels: Int64[Tensor, " N"], config: Config, epoch: int) -> Int64
 def image_inputs(images: UInt8[Tensor, "N 3 H H"], config: Config) -> Inputs:
     """Batches of these images, augmented as configured."""
     return lambda indices, epoch, generator: augment(images[indices], indices, epoch, config, generator)
+
+
+def feature_inputs(features: FeatureSet) -> Inputs:
+    """Batches of features: a random view of each image, in which random features tell nothing of it.
+
+    Those are set to their mean over the images, and the others moved away from theirs: the expected value stays.
+    Reference: Srivastava et al., Dropout, 2014; on features of a frozen network.
+    """
+    mean = features.judged.mean(0)
+
+    def inputs(indices: Tensor, epoch: int, generator: torch.Generator) -> Tensor:  # noqa: ARG001
+        view = torch.randint(features.views.shape[1], (len(indices),), generator=generator)
+        found = features.views[indices, view].float()
+        kept = torch.rand(found.shape, generator=generator) >= FEATURE_DROPOUT
+        return mean + (found - mean) * kept / (1 - FEATURE_DROPOUT)
+
+    return inputs
 
 
 def augment(

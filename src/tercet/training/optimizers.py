@@ -1,4 +1,4 @@
-"""How weights move: Muon for the filters, momentum for the rest; or Adam for everything, as the original project.
+"""How weights move, and how far. Muon for the filters, momentum for the rest; or Adam, as the original project.
 
 Muon replaces the momentum of a weight matrix by the nearest orthogonal matrix, so every direction in it moves alike.
 Reference: Jordan et al., Muon: an optimizer for hidden layers in neural networks, 2024; on convolutions as in Jordan,
@@ -74,3 +74,25 @@ def build_optimizers(network: nn.Module, config: Config) -> list[torch.optim.Opt
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]
     return optimizers
+
+
+@torch.no_grad()
+def take_step(optimizers: list[torch.optim.Optimizer]) -> float:
+    """Move every weight by its gradient; return the angle in degrees by which the step turned the weight matrices.
+
+    It is the angle of their mean cosine, so neither scale nor size matter. NaN where a gradient is not finite. A matrix
+    of zeros has no direction yet, and counts as not turned.
+    """
+    weights = [weight for optimizer in optimizers for group in optimizer.param_groups for weight in group["params"]]
+    matrices = [weight for weight in weights if weight.ndim > 1]
+    before = [matrix.clone() for matrix in matrices]
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad()
+    cosines = [_cosine(*pair) for pair in zip(before, matrices, strict=True)]
+    return math.degrees(torch.stack(cosines).mean().clamp(-1, 1).acos()) if cosines else 0.0
+
+
+def _cosine(before: Tensor, after: Tensor) -> Tensor:
+    length = before.norm() * after.norm()
+    return torch.where(length == 0, 1.0, (before * after).sum() / length)

@@ -1,0 +1,118 @@
+"""Imbalance: what a training set whose largest class has twenty times the images of its smallest one costs, and what
+weighing the classes equally in the head's loss changes.
+
+    python -m benchmarks.imbalance            needs $TERCET_CIFAR10; about a minute a seed
+    python -m benchmarks.imbalance --table
+
+The training set takes 1,000 images of the first class down to 50 of the last, falling geometrically, with the classes
+in an order drawn by the seed. Encoder and CNN are trained once a seed, the heads on the same embedding. Since a default
+is chosen by it, every method is judged on 1,000 other images a class of the training part, not on the test set: as they
+are, which counts every class the same (balanced accuracy), and weighted to the training set's shares.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from dataclasses import replace
+from statistics import fmean, stdev
+
+import torch
+from torch import Tensor
+
+from benchmarks import records
+from tercet.config import Config, resolve
+from tercet.data.imageset import ImageSet
+from tercet.data.sources import open_dataset
+from tercet.evaluation.baselines import fit_cnn, fit_logistic_regression, fit_majority
+from tercet.evaluation.readers import fit_knn
+from tercet.geometry.metrics import confusion_matrix, macro_f1, recalls
+from tercet.model.embed import embed
+from tercet.run_folder import machine
+from tercet.training.checkpoint import Checkpoint
+from tercet.training.encoder import train_encoder
+from tercet.training.head import HIDDEN, fit_head
+
+MOST, FEWEST, SEEDS = 1_000, 50, 3
+JUDGED = 1_000  # images a class
+CONFIG = Config(epochs=8, precision="bf16", device="cpu")  # some 250 steps
+
+
+def long_tail(images: ImageSet, seed: int) -> tuple[ImageSet, ImageSet]:
+    """A subset whose class sizes fall geometrically in an order drawn by the seed, and other images to judge on."""
+    generator = torch.Generator().manual_seed(seed)
+    classes = torch.randperm(len(images.classes), generator=generator).tolist()
+    sizes = torch.logspace(0, 1, len(classes), base=FEWEST / MOST).mul(MOST).round().int().tolist()
+    chosen, judged = [], []
+    for label, size in zip(classes, sizes, strict=True):
+        members = torch.nonzero(images.labels == label).flatten()
+        members = members[torch.randperm(len(members), generator=generator)]
+        chosen.append(members[:size])
+        judged.append(members[-JUDGED:])
+    return images.select(torch.cat(chosen).sort().values), images.select(torch.cat(judged).sort().values)
+
+
+def figures(probabilities: Tensor, judged: ImageSet, train: ImageSet) -> dict[str, float]:
+    """Balanced accuracy, accuracy under the training set's shares, macro F1 and the recall of the three rarest."""
+    confusion = confusion_matrix(judged.labels, probabilities.argmax(1), len(judged.classes))
+    counts = torch.tensor(train.class_counts())
+    found = recalls(confusion)
+    return {
+        "balanced_accuracy": float(found.mean()),
+        "accuracy_at_training_shares": float(found @ (counts / counts.sum())),
+        "macro_f1": macro_f1(confusion),
+        "recall_of_three_rarest": float(found[counts.argsort()[:3]].mean()),
+    }
+
+
+def measure(seed: int) -> None:
+    """Train on one long tail and append a record a method."""
+    tail, judged = long_tail(open_dataset("cifar10").train, seed)
+    train, validation = tail.split(seed)
+    config = resolve(replace(CONFIG, seed=seed), image_count=len(train), size=32, flip=True)
+    encoder, _ = train_encoder(config, train, validation)
+    pairs = [
+        (embed(encoder, part.images, precision=config.precision), part.labels) for part in (train, validation, judged)
+    ]
+    methods = {}
+    for class_weight in ("none", "balanced"):
+        head, _ = fit_head(
+            *pairs[:2], class_count=len(train.classes), hidden=HIDDEN, seed=seed, class_weight=class_weight
+        )
+        methods[f"triplet, MLP head, class_weight {class_weight}"] = head(pairs[2][0]).detach()
+    methods["triplet, kNN"] = fit_knn(*pairs[:2], len(train.classes))(pairs[2][0])
+    cnn, _ = fit_cnn(config, train, validation, checkpoint=Checkpoint(None, ""))
+    methods["CNN, cross-entropy"] = cnn(judged.images)
+    methods["logistic regression"] = fit_logistic_regression(train, validation)(judged.images)
+    methods["majority"] = fit_majority(train)(judged.images)
+    for method, outputs in methods.items():
+        key = {"data": "CIFAR-10, JPEG copy, 20:1", "method": method, "seed": seed, "n_train": len(train)}
+        records.append("imbalance", {**key, **figures(outputs, judged, train), "machine": machine()})
+
+
+def table() -> str:
+    """Mean and standard deviation over seeds, in percent, as Markdown."""
+    by_method = defaultdict(list)
+    for record in records.read("imbalance"):
+        by_method[record["method"]].append(record)
+    names = ("balanced_accuracy", "accuracy_at_training_shares", "macro_f1", "recall_of_three_rarest")
+    lines = ["| method | " + " | ".join(name.replace("_", " ") for name in names) + " |", "|---" * 5 + "|"]
+    for method, found in by_method.items():
+        cells = [[100 * record[name] for record in found] for name in names]
+        lines.append(f"| {method} | " + " | ".join(f"{fmean(cell):.1f} ± {stdev(cell):.1f}" for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure what is missing, or print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", action="store_true")
+    if not parser.parse_args().table:
+        for seed in range(SEEDS):
+            if not records.has("imbalance", seed=seed):
+                measure(seed)
+    print(table())
+
+
+if __name__ == "__main__":
+    main()

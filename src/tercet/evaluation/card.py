@@ -1,0 +1,165 @@
+"""The model card of a run: `README.md` in its folder, in words and tables, with a header that model hubs read.
+
+Takes what `results.json` and `run.json` say; knows no tensors. Its parts follow Mitchell et al., Model cards for model
+reporting, FAT* 2019: details, intended use, data, figures by group, limits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tercet.errors import ModelError
+from tercet.evaluation.doubts import doubts
+from tercet.evaluation.saved import read_history, read_pairs, read_record, read_train_counts
+from tercet.evaluation.verdict import LABELS
+from tercet.files import write_atomically
+
+CARD = """---
+library_name: tercet
+pipeline_tag: image-classification
+tags: [image-embeddings, metric-learning, triplet-loss]
+metrics: [accuracy]
+---
+
+# {name}
+
+An image encoder (image to {dimensions} numbers, {length}) and a small network that reads {class_count} classes off it,
+trained by tercet {tercet}.
+
+**{verdict}**
+
+## Use
+
+```python
+import tercet
+
+bundle = tercet.load("model")  # in this folder
+bundle.predict(["a.jpg"])  # class names
+bundle.embed(["a.jpg"])  # float32 [1, {dimensions}]; squared Euclidean distance, smaller is more alike
+```
+
+Meant for images like the ones it was trained on: {classes}.
+It answers with one of these classes whatever it is shown. Its probabilities take {prior}.
+
+## Data
+
+{data}
+
+## Figures
+
+On {n_test:,} test images that no choice was made on{seeds}.
+
+{methods}
+
+| class | test images | recognised, % |
+|---|--:|--:|
+{per_class}
+
+## Limits
+
+{limits}
+
+## Repeat it
+
+{command}
+
+| | |
+|---|---|
+{facts}
+
+Configuration: `{config}`
+"""
+
+GENERAL_LIMIT = "Judged on this data set only; other cameras, crops or kinds of image may give other figures."
+PRIORS = {
+    "balanced": "every class to be equally frequent, however many training images it had",
+    "none": "classes to be as frequent as they were in training",
+}
+
+
+def write_card(run: Path) -> Path:
+    """Write `README.md` into a finished run folder, and return its path."""
+    results, record = read_record(run / "results.json"), read_record(run / "run.json") or {}
+    if results is None:
+        raise ModelError(f"found no results.json in {run}; expected a finished run, so let `tercet run` end first.")
+    data, config = results["data"], record.get("config", {})
+    reasons = doubts(results, read_train_counts(run, data["classes"]), read_pairs(run), read_history(run))
+    figures = results["methods"]["triplet_mlp_head"]
+    command = record.get("command")
+    text = CARD.format(
+        name=_plain(data["name"]),
+        dimensions=config.get("dimensions", 128),
+        length="of unit length" if config.get("normalize", True) else "raw",
+        class_count=len(data["classes"]),
+        verdict=results["verdict"],
+        classes=", ".join(map(_plain, data["classes"])),
+        data=_data(data),
+        tercet=record.get("tercet", ""),
+        prior=PRIORS[config.get("class_weight", "balanced")],
+        n_test=data["n_test"],
+        seeds=f"; means over {figures['seeds']['n']} seeds, ± standard deviation" if "seeds" in figures else "",
+        methods=_methods(results["methods"]),
+        per_class="\n".join(
+            f"| {_plain(name)} | {of_class['n']:,} | {_points(of_class['recall'])} |"
+            for name, of_class in figures["per_class"].items()
+        ),
+        limits="\n".join(f"- {_plain(limit)}" for limit in [GENERAL_LIMIT, *reasons]),
+        command=f"```bash\n{command}\n```" if command else "It was asked for from Python.",
+        facts="\n".join(f"| {name} | {_plain(fact)} |" for name, fact in _facts(record, results).items() if fact),
+        config=json.dumps(config, ensure_ascii=False).replace("`", "'"),
+    )
+    path = run / "README.md"
+    write_atomically(path, text.encode(errors="replace"))  # a class name may hold bytes that are no text
+    return path
+
+
+def _data(data: Mapping[str, Any]) -> str:
+    note = f" ({data['note']})" if data.get("note") else ""
+    skipped = f" {data['skipped']:,} files could not be read and were left out." if data.get("skipped") else ""
+    return (
+        f"{_plain(data['name'])}{note}: {data['n_train']:,} training, {data['n_validation']:,} validation and "
+        f"{data['n_test']:,} test images of {data['size']} × {data['size']} pixels.{skipped} "
+        f"Fingerprint `{data['fingerprint']}`."
+    )
+
+
+def _methods(methods: Mapping[str, Mapping[str, Any]]) -> str:
+    lines = ["| method | test accuracy, % | balanced accuracy, % | macro F1, % |", "|---|--:|--:|--:|"]
+    for name, figures in methods.items():
+        low, high = figures["ci95"]
+        spread = (
+            f"± {_points(figures['seeds']['sd'])}" if "seeds" in figures else f"({_points(low)} to {_points(high)})"
+        )
+        accuracy = f"{_points(figures['test_accuracy'])} {spread}"
+        others = " | ".join(_points(figures[key]) for key in ("balanced_accuracy", "macro_f1"))
+        lines.append(f"| {LABELS[name]} | {accuracy} | {others} |")
+    return "\n".join(lines)
+
+
+def _facts(record: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any]:
+    machine = record.get("machine") or {}
+    seconds = results["methods"]["triplet_mlp_head"]["fit_seconds"]
+    return {
+        "tercet": record.get("tercet"),
+        "commit": record.get("commit"),
+        "seed": str(record.get("seed", "")),
+        "precision": record.get("precision"),
+        "PyTorch": machine.get("torch"),
+        "processor": machine.get("gpu") or machine.get("processor"),
+        "encoder and head, seconds": f"{seconds:,.0f}",
+    }
+
+
+def _points(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}"
+
+
+def _plain(value: object) -> str:
+    """The value on one line, as text that means nothing to Markdown's tables and HTML."""
+    text = " ".join(str(value).split())
+    for sign in "\\|<>*_`[]":
+        text = text.replace(sign, f"\\{sign}" if sign not in "<>" else {"<": "&lt;", ">": "&gt;"}[sign])
+    return text

@@ -1,0 +1,90 @@
+"""Chooses the test images that the report shows, and saves what showing them takes.
+
+A random sample for the interactive t-SNE, a few images with their nearest training images, and the mistakes made with
+most confidence. Knows embeddings, labels and pixels; how they are laid out on the page is the business of `sheets` and
+`explorer`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from tercet.data.imageset import ImageSet
+from tercet.evaluation.thumbnails import columns_of, write_grid
+from tercet.files import write_arrays
+from tercet.geometry.neighbors import nearest
+from tercet.training.randomness import derived_generator
+
+MOST_SHOWN = 10_000  # points of the t-SNE: what a page of 5 MB holds, and 17 s of one core
+QUERIES = 10  # as many as CIFAR-10 has classes
+NEIGHBORS = 8
+MISTAKES = 24
+COLUMNS = 1 + NEIGHBORS  # of the grid of examples: a query and its neighbours a row, then the mistakes
+
+
+def shown_indices(count: int, seed: int) -> Int64[Tensor, " M"]:
+    """Which of `count` test images are laid out in the plane, ascending: all, or a random sample."""
+    if count <= MOST_SHOWN:
+        return torch.arange(count)
+    return torch.randperm(count, generator=derived_generator(seed, "shown"))[:MOST_SHOWN].sort().values
+
+
+def spread_over_classes(labels: Int64[Tensor, " N"], count: int, seed: int) -> Int64[Tensor, " M"]:
+    """Random images, no class having two more than another as long as it has any left, in the order of the classes."""
+    shuffled = torch.randperm(len(labels), generator=derived_generator(seed, "queries"))
+    grouped = labels[shuffled].argsort(stable=True)
+    counts = torch.bincount(labels)
+    place = torch.empty_like(shuffled)  # of each shuffled image among those of its class
+    place[grouped] = torch.arange(len(labels)) - (counts.cumsum(0) - counts).repeat_interleave(counts)
+    chosen = shuffled[place.argsort(stable=True)[:count]]
+    return chosen[labels[chosen].argsort(stable=True)]
+
+
+def confident_mistakes(
+    probabilities: Float[Tensor, "N C"], labels: Int64[Tensor, " N"], count: int = MISTAKES
+) -> Int64[Tensor, " M"]:
+    """The images classified wrongly, the most confident first."""
+    confidence, predicted = probabilities.max(1)
+    wrong = torch.nonzero(predicted != labels).flatten()
+    return wrong[confidence[wrong].argsort(descending=True, stable=True)[:count]]
+
+
+def save_thumbnails(run: Path, test: ImageSet, shown: Int64[Tensor, " M"]) -> None:
+    """Write `thumbnails.webp`: the test images at `shown`, in that order."""
+    write_grid(run / "thumbnails.webp", test.images, shown, columns_of(len(shown)))
+
+
+def save_examples(
+    run: Path,
+    train: tuple[ImageSet, Float[Tensor, "N D"]],
+    test: tuple[ImageSet, Float[Tensor, "M D"]],
+    probabilities: Float[Tensor, "M C"],
+    seed: int,
+) -> None:
+    """Write `examples.npz`, which images are shown, and `examples.webp`, what they look like."""
+    (gallery, gallery_embeddings), (images, embeddings) = train, test
+    queries = spread_over_classes(images.labels, QUERIES, seed)
+    distances, neighbors = nearest(embeddings[queries], gallery_embeddings, NEIGHBORS)
+    mistakes = confident_mistakes(probabilities, images.labels)
+    paths = [[gallery.paths[index] for index in row] for row in neighbors.tolist()] if gallery.paths else []
+    write_arrays(
+        run / "examples.npz",
+        queries=queries.numpy(),
+        neighbors=neighbors.numpy(),
+        neighbor_labels=gallery.labels[neighbors].numpy(),
+        neighbor_paths=np.array(paths, dtype=np.str_),
+        distances=distances.sqrt().numpy(),
+        mistakes=mistakes.numpy(),
+    )
+    rows = [
+        part
+        for row, query in enumerate(queries.tolist())
+        for part in (images.images[query, None], gallery.images[neighbors[row]])
+    ]
+    pictures = torch.cat([*rows, images.images[mistakes]])
+    write_grid(run / "examples.webp", pictures, torch.arange(len(pictures)), COLUMNS, lossless=True)

@@ -1,0 +1,130 @@
+"""Features: what a frozen network gives for each image, computed once and kept in the cache folder.
+
+Each image has one or two views, so that what is trained on the features sees some augmentation: the image as it is
+judged, and its mirror image where that still shows the class. They depend on no seed, so that every run on the same
+images finds them again. A cache may be lost or damaged at any time: what is missing is computed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Float16, Int64, UInt8
+from safetensors.torch import load, save
+from torch import Tensor
+
+from tercet.data.cache import cache_folder
+from tercet.data.imageset import ImageSet
+from tercet.errors import UsageError
+from tercet.files import write_atomically
+from tercet.model.embed import embed
+from tercet.model.encoder import Encoder
+from tercet.model.pretrained import digest
+
+FORMAT_VERSION = 1  # raise it when the same images would give other features
+CHUNK = 256  # images a cache file: some seconds of work, which is what an interruption costs
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureSet:
+    """What an ImageSet is to a network that learns from images, for one that learns from features."""
+
+    views: Float16[Tensor, "N V F"]  # of each image first as it is judged; half precision rounds by 0.05 % at most
+    labels: Int64[Tensor, " N"]
+    classes: tuple[str, ...]
+
+    @property
+    def judged(self) -> Float[Tensor, "N F"]:
+        """The features of each image as it is judged."""
+        return self.views[:, 0].float()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def select(self, indices: Int64[Tensor, " M"]) -> FeatureSet:
+        """The images at `indices`, in that order, with the same classes."""
+        return FeatureSet(self.views[indices], self.labels[indices], self.classes)
+
+    def class_counts(self) -> list[int]:
+        """Number of images of each class."""
+        return torch.bincount(self.labels, minlength=len(self.classes)).tolist()
+
+
+Part = ImageSet | FeatureSet  # one part of a data set, as the network that learns from it takes it
+
+
+def judged(part: Part) -> Tensor:
+    """What a network takes for each image of a part when it is judged: the images or their features."""
+    return part.judged if isinstance(part, FeatureSet) else part.images
+
+
+def compute_features(
+    frozen: Encoder,
+    parts: Sequence[ImageSet],
+    *,
+    mirrored: bool,
+    precision: str,
+    on_step: Callable[[int, int], None] = lambda *_: None,
+) -> list[FeatureSet]:
+    """The features of several parts of a data set, each image with a second view if `mirrored`.
+
+    The images of all parts are taken together, ordered by their content, so that another division into parts, as
+    another seed makes it, finds the same chunks in the cache. `on_step` is called with images done and images in all.
+    """
+    places = [(part, index) for part, images in enumerate(parts) for index in range(len(images))]
+    digests = [hashlib.sha256(image.numpy().tobytes()).digest() for images in parts for image in images.images]
+    order = sorted(range(len(places)), key=digests.__getitem__)
+    network = f"{FORMAT_VERSION} {torch.__version__} {precision} {mirrored} {frozen.size} {digest(frozen)}"
+    views = torch.empty(0)
+    on_step(0, len(order))
+    for start in range(0, len(order), CHUNK):
+        chosen = order[start : start + CHUNK]
+        key = hashlib.sha256(network.encode() + b"".join(digests[place] for place in chosen)).hexdigest()
+        file = cache_folder() / f"features-{key}.safetensors"
+        found = _load(file)
+        if found is None:
+            images = torch.stack([parts[part].images[index] for part, index in map(places.__getitem__, chosen)])
+            found = _see(frozen, images, mirrored, precision)
+            _save(file, found)
+        if start == 0:
+            views = found.new_empty(len(order), *found.shape[1:])
+        views[chosen] = found
+        on_step(start + len(chosen), len(order))
+    pieces = views.split([len(images) for images in parts])
+    return [FeatureSet(piece, part.labels, part.classes) for piece, part in zip(pieces, parts, strict=True)]
+
+
+def _see(frozen: Encoder, images: UInt8[Tensor, "B 3 H H"], mirrored: bool, precision: str) -> Float16[Tensor, "B V F"]:
+    seen = [images, images.flip(3)] if mirrored else [images]
+    features = torch.stack([embed(frozen, view, precision=precision) for view in seen], dim=1).half()
+    if not bool(torch.isfinite(features).all()):
+        raise UsageError(
+            "the backbone gives features that are no numbers or beyond 65,504; "
+            "give one with finite features, such as one that ends in a normalisation."
+        )
+    return features
+
+
+def _load(file: Path) -> Tensor | None:
+    if not file.is_file():
+        return None
+    try:
+        return load(file.read_bytes())["features"]
+    except Exception as error:  # damage can show in many ways
+        logger.info("the cache file %s is damaged (%s) and will be made anew", file, error)
+        return None
+
+
+def _save(file: Path, features: Tensor) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, save({"features": features}))
+    except OSError as error:
+        logger.warning("features are not kept in the cache %s (%s); they will be computed again", file.parent, error)

@@ -1,0 +1,84 @@
+"""The model card says what the run found, in Markdown that survives any class name."""
+
+import json
+
+import pytest
+
+from tercet.errors import ModelError
+from tercet.evaluation.card import write_card
+
+FIGURES = {
+    "test_accuracy": 0.875,
+    "ci95": [0.8, 0.92],
+    "balanced_accuracy": 0.85,
+    "macro_f1": 0.84,
+    "fit_seconds": 61.2,
+    "per_class": {"cat": {"n": 1200, "recall": 0.9}, "a|b <i>`x`": {"n": 40, "recall": None}},
+}
+
+
+@pytest.fixture
+def run(tmp_path):
+    data = {"name": "pets", "classes": ["cat", "a|b <i>`x`"], "n_train": 5000, "n_validation": 500, "n_test": 1240}
+    data |= {"size": 64, "fingerprint": "f00d", "skipped": 3, "note": ""}
+    results = {
+        "data": data,
+        "methods": {"triplet_mlp_head": FIGURES, "majority": {**FIGURES, "test_accuracy": 0.5}},
+        "verdict": "Ahead of the majority class.",
+    }
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    record = {
+        "tercet": "0.1.0",
+        "command": "tercet run pets --out r",
+        "seed": 7,
+        "config": {"dimensions": 96, "normalize": True, "class_weight": "none"},
+        "machine": {"processor": "abacus", "torch": "2.9"},
+    }
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    return tmp_path
+
+
+def test_says_what_the_run_found(run):
+    text = write_card(run).read_text()
+    assert (run / "README.md").read_text() == text
+    for words in (
+        "# pets\n",
+        "image to 96 numbers, of unit length",
+        "**Ahead of the majority class.**",
+        "classes to be as frequent as they were in training",
+        "5,000 training, 500 validation and 1,240 test images of 64 × 64 pixels. 3 files could not be read",
+        "| triplet encoder + MLP head | 87.5 (80.0 to 92.0) | 85.0 | 84.0 |",
+        "| majority class | 50.0 (80.0 to 92.0) |",
+        "| cat | 1,200 | 90.0 |",
+        "```bash\ntercet run pets --out r\n```",
+        "| seed | 7 |",
+        "| processor | abacus |",
+        "| encoder and head, seconds | 61 |",
+        "Files left out because they could not be read: 3.",
+    ):
+        assert words in text, words
+
+
+def test_the_header_is_plain_yaml(run):
+    header = write_card(run).read_text().split("---\n")[1]
+    assert dict(line.split(": ") for line in header.splitlines())["library_name"] == "tercet"
+
+
+def test_class_names_mean_nothing_to_markdown(run):
+    text = write_card(run).read_text()
+    assert "| a\\|b &lt;i&gt;\\`x\\` | 40 | – |" in text
+    assert "<i>" not in text
+
+
+def test_several_seeds_show_their_deviation(run):
+    results = json.loads((run / "results.json").read_text())
+    results["methods"]["triplet_mlp_head"]["seeds"] = {"n": 3, "mean": 0.875, "sd": 0.012, "values": []}
+    (run / "results.json").write_text(json.dumps(results))
+    text = write_card(run).read_text()
+    assert "means over 3 seeds, ± standard deviation" in text
+    assert "| triplet encoder + MLP head | 87.5 ± 1.2 |" in text
+
+
+def test_a_run_that_has_not_finished_is_refused_in_words(tmp_path):
+    with pytest.raises(ModelError, match=r"found no results.json in .*; expected a finished run"):
+        write_card(tmp_path)

@@ -1,0 +1,19 @@
+from tercet.evaluation.markup import data_address, definitions, duration, folded, gibibytes, listing, percent, section
+
+
+def test_what_has_no_content_is_nothing():
+    assert section("Heading", "") == definitions({}) == listing([], "warnings") == folded("More", "") == ""
+
+
+def test_text_of_the_data_means_nothing_to_html():
+    evil = '<img onerror="x">'
+    for piece in (section(evil, "x"), definitions({evil: evil}), listing([evil], "files"), folded(evil, "x")):
+        assert "<img" not in piece
+        assert "&lt;img onerror=&quot;x&quot;&gt;" in piece
+
+
+def test_numbers_in_words():
+    assert [percent(0.1234), percent(None)] == ["12.3 %", "–"]
+    assert [duration(3.14), duration(1234.5), duration(None)] == ["3.1", "1,234", "–"]
+    assert [gibibytes(3 * 2**29), gibibytes(None)] == ["1.5 GiB", ""]
+    assert data_address(b"\x00", "webp") == "data:image/webp;base64,AA=="
