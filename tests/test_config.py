@@ -136,7 +136,7 @@ def test_large_images_get_smaller_batches(encoder, size, batch_size):
     assert resolve(Config(encoder=encoder, size=size), image_count=45_000, size=9, flip=True).batch_size == batch_size
 
 
-@pytest.mark.parametrize("encoder", BACKBONES)
+@pytest.mark.parametrize("encoder", CHOICES["encoder"])
 @pytest.mark.parametrize("size", [32, 96, 224])
 def test_what_a_step_keeps_stays_under_its_bound(encoder, size):
     """Counted on two images against one, so that the weights do not count."""

@@ -60,13 +60,12 @@ class LinesOfProgress:
         now = time.monotonic()
         if station != self.station:
             self.station, self.started, self.printed = station, now, 0.0
-        is_done = 0 < total <= done  # a total of 0 is not known yet
-        if not is_done and now - self.printed < SECONDS_BETWEEN_LINES:
+        if (done < total or not total) and now - self.printed < SECONDS_BETWEEN_LINES:
             return
         self.printed, elapsed = now, now - self.started
         left = f", {elapsed / done * (total - done):.0f} s left" if 0 < done < total else ""
-        how_far = f"{done:,} of {total:,}" if total else f"{done:,} so far"
-        print(f"{station}: {how_far}, {elapsed:.0f} s{left}", file=sys.stderr, flush=True)  # noqa: T201
+        counted = f"{done:,} of {total:,}" if total else f"{done:,} found so far"
+        print(f"{station}: {counted}, {elapsed:.0f} s{left}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def print_results(methods: Mapping[str, Mapping[str, Any]], title: str) -> None:
