@@ -18,8 +18,8 @@ def test_lines_come_at_start_and_end_and_now_and_then(
         show("read", done, total)
     show("encoder", 1, 70)
     assert capsys.readouterr().err.splitlines() == [
-        "read: 0 so far, 0 s",
-        "read: 6,400 so far, 16 s",
+        "read: 0 found so far, 0 s",
+        "read: 6,400 found so far, 16 s",
         "read: 4,000 of 8,000, 40 s, 40 s left",
         "read: 8,000 of 8,000, 50 s",
         "encoder: 1 of 70, 0 s, 0 s left",
