@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
@@ -141,6 +142,7 @@ class Terminated(BaseException):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status. A user's mistake becomes one sentence on stderr."""
     options = vars(build_parser().parse_args(arguments))
+    warnings.filterwarnings("ignore", module="PIL")  # of what is wrong with a file one sentence is enough
     logging.basicConfig(
         level=logging.ERROR if options["quiet"] else logging.WARNING,
         format="%(message)s",

@@ -83,7 +83,7 @@ class RunFolder:
             "seed": resolved.seed,
             "machine": machine(),
             "data": dict(data),
-            "commit": _commit(),
+            "commit": commit(),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         self.write_json("run.json", record)
@@ -142,7 +142,7 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """The commit of the source tree that tercet runs from, with "-dirty" after local changes; None without one."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():

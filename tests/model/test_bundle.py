@@ -1,14 +1,17 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from tercet.data.folder import read_folder
 from tercet.errors import DataError, ModelError
 from tercet.model.bundle import Bundle, load_bundle
 from tercet.model.encoder import new_encoder
 from tercet.model.head import Head
+from zoo import write_zoo
 
 
 @pytest.fixture(scope="module")
@@ -177,3 +180,15 @@ def test_another_format_is_named(saved):
     changed(format=99)(saved)
     with pytest.raises(ModelError, match="another format version; expected 1"):
         load_bundle(saved)
+
+
+def test_images_are_read_as_in_training_whatever_they_come_as(bundle, tmp_path):
+    """File, open picture and array of the zoo, for a network of 64: the same pixels as the folder's reading."""
+    large = replace(bundle, settings=bundle.settings | {"size": 64})
+    read = read_folder(write_zoo(tmp_path / "zoo"), size=64).parts["train"]
+    files = [tmp_path / "zoo" / path for path in read.paths]
+    assert large.side == read.images.shape[-1] == 73
+    assert torch.equal(large.pixels(files), read.images)
+    small = [position for position, file in enumerate(files) if file.name != "camera.jfif"]  # it is decoded at a half
+    assert torch.equal(large.pixels([Image.open(files[position]) for position in small]), read.images[small])
+    assert torch.equal(large.pixels(read.images.permute(0, 2, 3, 1).numpy()), read.images)
