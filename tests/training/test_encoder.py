@@ -4,10 +4,22 @@ from dataclasses import replace
 import pytest
 import torch
 from pytorch_metric_learning import losses as peer_losses
+from torch import nn
 
+from tercet.config import Config
 from tercet.errors import TrainingError
+from tercet.model.adapter import Adapter
+from tercet.model.features import FeatureSet
 from tercet.training import guard
-from tercet.training.encoder import configured_loss, fresh_encoder, idle_loss, knn_accuracy, train_encoder
+from tercet.training.encoder import (
+    configured_loss,
+    fresh_encoder,
+    idle_loss,
+    knn_accuracy,
+    part_inputs,
+    train_encoder,
+)
+from tercet.training.loop import FEATURE_DROPOUT
 from tercet.training.losses import supervised_contrastive_loss, triplet_loss
 
 
@@ -95,6 +107,49 @@ def test_the_first_weights_come_from_the_seed_and_the_preprocessing_from_the_ima
     assert torch.equal(first.mean.flatten(), mean)
     assert torch.equal(first.std.flatten(), std)
     assert not fresh_encoder(tiny_config, tiny_set, normalize=False).normalize
+
+
+@pytest.fixture
+def features():
+    """60 images of three classes in two views of 40 features, one of which tells the class."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(60) % 3
+    views = torch.rand(60, 2, 40, generator=generator)
+    views[:, :, :3] += nn.functional.one_hot(labels, 3)[:, None]
+    return FeatureSet(views.half(), labels, ("a", "b", "c"))
+
+
+def test_an_adapter_is_trained_on_features(features, tiny_config):
+    config = replace(tiny_config, encoder="pretrained", optimizer="adam", learning_rate=0.03, epochs=20)
+    untrained = knn_accuracy(fresh_encoder(config, features, normalize=True), features, features, "fp32")
+    adapter, history = train_encoder(config, features.select(torch.arange(30)), features.select(torch.arange(30, 60)))
+    again, _ = train_encoder(config, features.select(torch.arange(30)), features.select(torch.arange(30, 60)))
+    assert isinstance(adapter, Adapter)
+    assert same_weights(adapter, again)
+    assert untrained < 0.9 < history[-1]["validation_accuracy"]
+
+
+def test_batches_of_features_show_views_and_drop_to_the_mean(features):
+    inputs = part_inputs(features, Config())
+    indices = torch.arange(60).repeat(200)
+    found = inputs(indices, 0, torch.Generator().manual_seed(0))
+    again = inputs(indices, 0, torch.Generator().manual_seed(0))
+    assert torch.equal(found, again)
+    mean = features.judged.mean(0)
+    dropped = found == mean
+    assert float(dropped.float().mean()) == pytest.approx(FEATURE_DROPOUT, abs=0.01)
+    kept = mean + (found - mean) * (1 - FEATURE_DROPOUT)
+    views = features.views[indices].float()
+    first, second = (torch.isclose(kept, views[:, view], atol=1e-5) | dropped for view in (0, 1))
+    assert bool((first.all(1) ^ second.all(1)).all())  # each image in one view
+    assert 0.4 < float(first.all(1).float().mean()) < 0.6
+    torch.testing.assert_close(found[::60].mean(0), features.views[0].float().mean(0), rtol=0, atol=0.2)
+
+
+def test_batches_of_images_are_augmented(tiny_set, tiny_config):
+    found = part_inputs(tiny_set, tiny_config)(torch.arange(48), 0, torch.Generator())
+    assert found.shape == tiny_set.images.shape
+    assert not torch.equal(found, tiny_set.images)
 
 
 @pytest.mark.parametrize("mining", ["all", "semi-hard", "hard", "random"])

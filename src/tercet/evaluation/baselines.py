@@ -44,7 +44,8 @@ def fit_cnn(
 ) -> tuple[Classify, History]:
     """The encoder's network and a linear layer, trained by cross-entropy on the images the encoder sees.
 
-    What is frozen in the encoder is frozen here: then both see the same features of the images. Same first weights, batches, augmentation, optimizer, schedule and averaging; label smoothing is its own.
+    What is frozen in the encoder is frozen here: both then see the same features of the images. Same first weights,
+    batches, augmentation, optimizer, schedule and averaging; label smoothing is its own.
     """
     encoder = fresh_encoder(config, train, normalize=False)
     with torch.random.fork_rng(devices=[]):

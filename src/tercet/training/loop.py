@@ -106,9 +106,9 @@ def image_inputs(images: UInt8[Tensor, "N 3 H H"], config: Config) -> Inputs:
 
 
 def feature_inputs(features: FeatureSet) -> Inputs:
-    """Batches of features: a random view of each image, in which random features know nothing of it.
+    """Batches of features: a random view of each image, in which random features tell nothing of it.
 
-    Those are set to their mean over the images, and the others moved away from theirs, so that the expected value stays.
+    Those are set to their mean over the images, and the others moved away from theirs: the expected value stays.
     Reference: Srivastava et al., Dropout, 2014; on features of a frozen network.
     """
     mean = features.judged.mean(0)
