@@ -97,6 +97,7 @@ def tiny_config():
     from tercet.config import Config
 
     return Config(
+        encoder="fast",
         widths=(4, 8),
         dimensions=8,
         size=12,

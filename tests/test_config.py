@@ -4,7 +4,17 @@ from dataclasses import FrozenInstanceError, fields
 import pytest
 import torch
 
-from tercet.config import CHOICES, LARGEST_SIZE, LEAST, PRESETS, Config, largest_batch, resolve
+from tercet.config import (
+    ADAPTER_RATE,
+    ADAPTER_STEPS,
+    CHOICES,
+    LARGEST_SIZE,
+    LEAST,
+    PRESETS,
+    Config,
+    largest_batch,
+    resolve,
+)
 from tercet.errors import UsageError
 from tercet.model.encoder import BACKBONES
 from tercet.training.losses import LOSSES
@@ -17,7 +27,8 @@ def resolved(image_count=45_000, **settings):
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_resolve_to_something_complete(name):
     found = resolve(PRESETS[name], image_count=45_000, size=32, flip=True)
-    assert [field.name for field in fields(found) if getattr(found, field.name) is None] == ["custom_loss"]
+    unset = [field.name for field in fields(found) if getattr(found, field.name) is None]
+    assert unset == ["backbone", "custom_loss"]
     assert found.epochs == PRESETS[name].epochs
     assert found.batch_size == PRESETS[name].batch_size
 
@@ -53,14 +64,14 @@ def test_a_size_beyond_the_largest_is_refused():
         Config(size=225)
 
 
-@pytest.mark.parametrize("name", CHOICES["encoder"])
+@pytest.mark.parametrize("name", BACKBONES)
 def test_every_encoder_takes_images_of_the_smallest_size(name):
     side, backbone = LEAST["size"], BACKBONES[name](128, LEAST["size"], Config().widths)
     assert backbone.eval()(torch.zeros(1, 3, side, side)).shape == (1, 128)
 
 
 def test_choices_name_what_there_is():
-    assert set(CHOICES["encoder"]) == set(BACKBONES)
+    assert set(CHOICES["encoder"]) == {*BACKBONES, "pretrained"}
     assert set(CHOICES["loss"]) == {*LOSSES, "custom"}
 
 
@@ -92,12 +103,33 @@ def test_what_is_set_stays():
         ({"encoder": "classic"}, "optimizer", "adam"),
         ({"encoder": "classic"}, "learning_rate", 1e-3),
         ({"optimizer": "adam"}, "learning_rate", 1e-3),
+        ({"encoder": "pretrained"}, "optimizer", "adam"),
+        ({"encoder": "pretrained"}, "learning_rate", ADAPTER_RATE),
+        ({"encoder": "pretrained"}, "fewest_steps", ADAPTER_STEPS),
+        ({"encoder": "pretrained", "learning_rate": 0.5}, "learning_rate", 0.5),
+        ({}, "fewest_steps", 70),
         ({}, "size", 32),
         ({}, "flip", True),
     ],
 )
 def test_what_is_not_set_follows_from_the_rest(settings, name, wanted):
     assert getattr(resolved(**settings), name) == wanted
+
+
+@pytest.mark.parametrize(
+    ("asked", "size", "has_weights", "encoder"),
+    [
+        ({}, 96, True, "pretrained"),
+        ({}, 95, True, "fast"),
+        ({}, 224, False, "fast"),
+        ({"size": 128}, 32, True, "pretrained"),  # the size asked for counts
+        ({"encoder": "classic"}, 128, True, "classic"),
+        ({"encoder": "pretrained"}, 32, False, "pretrained"),
+    ],
+)
+def test_photographs_get_the_pretrained_encoder_where_its_weights_are(asked, size, has_weights, encoder):
+    found = resolve(Config(**asked), image_count=300, size=size, flip=True, has_weights=has_weights)
+    assert found.encoder == encoder
 
 
 @pytest.mark.parametrize(
@@ -136,7 +168,7 @@ def test_large_images_get_smaller_batches(encoder, size, batch_size):
     assert resolve(Config(encoder=encoder, size=size), image_count=45_000, size=9, flip=True).batch_size == batch_size
 
 
-@pytest.mark.parametrize("encoder", CHOICES["encoder"])
+@pytest.mark.parametrize("encoder", BACKBONES)
 @pytest.mark.parametrize("size", [32, 96, 224])
 def test_what_a_step_keeps_stays_under_its_bound(encoder, size):
     """Counted on two images against one, so that the weights do not count."""

@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from benchmarks import photographs
 from benchmarks.reference import table
 
 from tercet.cli import build_parser
@@ -20,6 +21,11 @@ def blocks(language: str) -> list[str]:
 def test_results_table_is_that_of_the_result_files() -> None:
     shown = README.split("<!-- results: python -m benchmarks.reference --table -->")[1]
     assert shown.split("<!-- end of results -->")[0].strip() == table()
+
+
+def test_table_of_photographs_is_that_of_the_result_files() -> None:
+    shown = README.split("<!-- photographs: python -m benchmarks.photographs table -->")[1]
+    assert shown.split("<!-- end of photographs -->")[0].strip() == photographs.table()
 
 
 def test_commands_parse() -> None:
@@ -38,7 +44,7 @@ def test_links_and_pictures_are_there() -> None:
     targets = re.findall(r"\]\((?!http)([^)#]+)\)", README)
     assert targets
     for target in targets:
-        assert (ROOT / target).is_file(), target
+        assert (ROOT / target).exists(), target
 
 
 @pytest.mark.slow

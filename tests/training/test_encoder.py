@@ -4,8 +4,20 @@ from dataclasses import replace
 import pytest
 import torch
 from pytorch_metric_learning import losses as peer_losses
+from torch import nn
 
-from tercet.training.encoder import configured_loss, fresh_encoder, idle_loss, knn_accuracy, train_encoder
+from tercet.config import Config
+from tercet.model.adapter import Adapter
+from tercet.model.features import FeatureSet
+from tercet.training.encoder import (
+    configured_loss,
+    fresh_encoder,
+    idle_loss,
+    knn_accuracy,
+    part_inputs,
+    train_encoder,
+)
+from tercet.training.loop import FEATURE_DROPOUT
 from tercet.training.losses import supervised_contrastive_loss, triplet_loss
 
 
@@ -78,6 +90,51 @@ def test_the_first_weights_come_from_the_seed_and_the_preprocessing_from_the_ima
     assert torch.equal(first.mean.flatten(), mean)
     assert torch.equal(first.std.flatten(), std)
     assert not fresh_encoder(tiny_config, tiny_set, normalize=False).normalize
+
+
+@pytest.fixture
+def features():
+    """240 images of three classes in two views of 40 features, three of which tell the class."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(240) % 3
+    views = torch.rand(240, 2, 40, generator=generator)
+    views[:, :, :3] += nn.functional.one_hot(labels, 3)[:, None]
+    return FeatureSet(views.half(), labels, ("a", "b", "c"))
+
+
+def test_an_adapter_is_trained_on_features(features, tiny_config):
+    config = replace(tiny_config, encoder="pretrained", optimizer="adam", learning_rate=0.03, epochs=20)
+    train, validation = features.select(torch.arange(120)), features.select(torch.arange(120, 240))
+    untrained = knn_accuracy(fresh_encoder(config, train, normalize=True), train, validation, "fp32")
+    adapter, history = train_encoder(config, train, validation)
+    again, _ = train_encoder(config, train, validation)
+    assert isinstance(adapter, Adapter)
+    assert same_weights(adapter, again)
+    assert untrained < 0.75 < 0.9 < history[-1]["validation_accuracy"]
+
+
+def test_batches_of_features_show_views_and_drop_to_the_mean(features):
+    inputs = part_inputs(features, Config())
+    indices = torch.arange(240).repeat(50)
+    found = inputs(indices, 0, torch.Generator().manual_seed(0))
+    again = inputs(indices, 0, torch.Generator().manual_seed(0))
+    assert torch.equal(found, again)
+    mean = features.judged.mean(0)
+    dropped = found == mean
+    assert float(dropped.float().mean()) == pytest.approx(FEATURE_DROPOUT, abs=0.01)
+    kept = mean + (found - mean) * (1 - FEATURE_DROPOUT)
+    views = features.views[indices].float()
+    first, second = (torch.isclose(kept, views[:, view], atol=1e-5) | dropped for view in (0, 1))
+    assert bool((first.all(1) ^ second.all(1)).all())  # each image in one view
+    assert 0.4 < float(first.all(1).float().mean()) < 0.6
+    expected = features.views[indices].float().mean(1) - mean
+    assert float(((found - mean) * expected).sum() / expected.square().sum()) == pytest.approx(1, abs=0.02)
+
+
+def test_batches_of_images_are_augmented(tiny_set, tiny_config):
+    found = part_inputs(tiny_set, tiny_config)(torch.arange(48), 0, torch.Generator())
+    assert found.shape == tiny_set.images.shape
+    assert not torch.equal(found, tiny_set.images)
 
 
 @pytest.mark.parametrize("mining", ["all", "semi-hard", "hard", "random"])

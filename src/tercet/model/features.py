@@ -81,12 +81,13 @@ def compute_features(
     places = [(part, index) for part, images in enumerate(parts) for index in range(len(images))]
     digests = [hashlib.sha256(image.numpy().tobytes()).digest() for images in parts for image in images.images]
     order = sorted(range(len(places)), key=digests.__getitem__)
-    network = f"{FORMAT_VERSION} {torch.__version__} {precision} {mirrored} {frozen.size} {digest(frozen)}"
+    network = f"{FORMAT_VERSION} {torch.__version__} {precision} {mirrored} {frozen.size} {digest(frozen)}".encode()
+    network += _answer(frozen)
     views = torch.empty(0)
     on_step(0, len(order))
     for start in range(0, len(order), CHUNK):
         chosen = order[start : start + CHUNK]
-        key = hashlib.sha256(network.encode() + b"".join(digests[place] for place in chosen)).hexdigest()
+        key = hashlib.sha256(network + b"".join(digests[place] for place in chosen)).hexdigest()
         file = cache_folder() / f"features-{key}.safetensors"
         found = _load(file)
         if found is None:
@@ -99,6 +100,12 @@ def compute_features(
         on_step(start + len(chosen), len(order))
     pieces = views.split([len(images) for images in parts])
     return [FeatureSet(piece, part.labels, part.classes) for piece, part in zip(pieces, parts, strict=True)]
+
+
+def _answer(frozen: Encoder) -> bytes:
+    """What the network says to a fixed image: its code may differ where its weights do not."""
+    image = torch.arange(3 * frozen.size**2).remainder(251).reshape(1, 3, frozen.size, frozen.size).to(torch.uint8)
+    return embed(frozen, image).half().numpy().tobytes()
 
 
 def _see(frozen: Encoder, images: UInt8[Tensor, "B 3 H H"], mirrored: bool, precision: str) -> Float16[Tensor, "B V F"]:
