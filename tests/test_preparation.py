@@ -67,3 +67,15 @@ def test_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     assert choose_device("cpu") == "cpu"
     with pytest.raises(UsageError, match="--device cuda is not available"):
         choose_device("cuda")
+
+
+def test_one_look_alike_in_many_is_not_worth_a_word(monkeypatch: pytest.MonkeyPatch, caplog, tiny_set) -> None:
+    monkeypatch.setattr("tercet.preparation.count_duplicates", lambda *_: {"exact": 0, "near": 0})
+    assert find_duplicates("pets", tiny_set, []) == {"exact": 0, "near": 0}
+    monkeypatch.setattr("tercet.preparation.NOTABLE_SHARE", 1 / len(tiny_set))
+    monkeypatch.setattr("tercet.preparation.count_duplicates", lambda *_: {"exact": 0, "near": 1})
+    find_duplicates("pets", tiny_set, [])
+    assert not caplog.records
+    monkeypatch.setattr("tercet.preparation.count_duplicates", lambda *_: {"exact": 0, "near": 2})
+    find_duplicates("pets", tiny_set, [])
+    assert "0 of the 48 test images are training images as well and 2 more nearly so" in caplog.text

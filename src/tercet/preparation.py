@@ -31,6 +31,7 @@ from tercet.training.encoder import fresh_encoder
 OnProgress = Callable[[str, int, int], None]  # (station, done, total)
 JPEG_NOTE = "CIFAR-10, JPEG copy"  # lossy: its figures compare with other figures on the same copy only
 SHOWN_FILES = 20  # of those left out, by name and reason
+NOTABLE_SHARE = 0.01  # of the test images; some pictures of one thing are bound to look alike: a guess
 PRECISION_IMAGES = 256  # a batch large enough to keep both cores busy in the self-test
 
 logger = logging.getLogger(__name__)
@@ -146,9 +147,9 @@ def describe_data(dataset: Dataset, train: ImageSet, validation: ImageSet) -> di
 
 
 def find_duplicates(name: str, test: ImageSet, others: list[ImageSet]) -> dict[str, int]:
-    """How many test images are among the others, as they are or nearly; said in the log where there are any."""
+    """How many test images are among the others, as they are or nearly; said in the log where they matter."""
     found = count_duplicates(test.images, [part.images for part in others])
-    if any(found.values()):
+    if found["exact"] or found["near"] > NOTABLE_SHARE * len(test):
         logger.warning(
             "%s: %d of the %d test images are training images as well and %d more nearly so, so figures are too good; "
             "take them out of one part.",

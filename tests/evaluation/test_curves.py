@@ -25,7 +25,7 @@ def test_accuracy_has_a_panel_for_learners_and_one_for_the_head():
     assert [list(line.get_xdata()) for line in left.lines] == [[40, 80], [30]]
     assert [text.get_text() for text in left.get_legend().get_texts()] == [
         "encoder, nearest neighbours",
-        "CNN, cross-entropy",
+        "same network, cross-entropy",
     ]
     assert [list(line.get_ydata()) for line in right.lines] == [[0.9, 0.9], [0.85, 0.85]]
     assert left.get_ylim()[1] <= 1

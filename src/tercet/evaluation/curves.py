@@ -23,7 +23,10 @@ PHASES = {"encoder": (PALETTE[0], "o"), "cnn": (PALETTE[5], "s"), "head": (PALET
 def accuracy_figure(history: History) -> Figure:
     """Validation accuracy against training time for the encoder and the CNN; the head's accuracies by epoch."""
     validation = "validation_accuracy"
-    learners = {"encoder, nearest neighbours": ("encoder", validation), "CNN, cross-entropy": ("cnn", validation)}
+    learners = {
+        "encoder, nearest neighbours": ("encoder", validation),
+        "same network, cross-entropy": ("cnn", validation),
+    }
     head = {"training": ("head", "train_accuracy"), "validation": ("head", validation)}
     panels = [
         ("Validation accuracy", "training time, s", learners, "seconds"),
