@@ -123,7 +123,7 @@ def measure(name: str, seed: int) -> None:
 
 
 def table() -> str:
-    """How many seeds were left alone or named as planned, and mean validation accuracies of the nearest neighbours in percent."""
+    """Seeds left alone or named as planned, and mean validation accuracy of the nearest neighbours in percent."""
     lines = ["| case | seeds as planned | guarded | unguarded |", "|---|--:|--:|--:|"]
     for name in CASES:
         found = records.select(records.read("guard"), case=name)
