@@ -1,4 +1,4 @@
-"""Does the guard leave healthy training alone, name what is planted, and help? On one thread, about fifteen minutes.
+"""Does the guard leave healthy training alone, name what is planted, and help? Half an hour beside other work.
 
     nice python -m benchmarks.guard            needs $TERCET_CIFAR10, the JPEG copy of CIFAR-10
 
@@ -76,6 +76,7 @@ CASES = {
     "supcon": Case("cifar10", 3, {"loss": "supcon"}),
     "rate x 100": Case("cifar10", 5, rate=100, named="turned the weights"),
     "hard, margin 0.2": Case("cifar10", 5, {"mining": "hard", "margin": 0.2}, named="a collapse of the encoder"),
+    # Some seeds diverge at the default rate; the guard should leave the others alone.
     "raw embeddings": Case("cifar10", 5, {"normalize": False}, named="turned the weights"),
     "NaN image": Case("cifar10", 5, {}, 1.0, f"index {SPOILED};", (encoder, "image_inputs", spoiled)),
     "one class a batch": Case("cifar10", 5, {}, 1.0, "of one class;", (loop, "plan_epoch", one_class)),
@@ -122,8 +123,8 @@ def measure(name: str, seed: int) -> None:
 
 
 def table() -> str:
-    """How many seeds were judged rightly, and mean validation accuracies of the nearest neighbours in percent."""
-    lines = ["| case | seeds judged rightly | guarded | unguarded |", "|---|--:|--:|--:|"]
+    """Seeds left alone or named as planned, and mean validation accuracy of the nearest neighbours in percent."""
+    lines = ["| case | seeds as planned | guarded | unguarded |", "|---|--:|--:|--:|"]
     for name in CASES:
         found = records.select(records.read("guard"), case=name)
         cells = [f"{sum(record['right'] for record in found)} of {len(found)}"]

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from tercet.training.triplets import triplet_count
 
-# Measured in the study of the guard (docs/log.md, 2026-11-24): healthy steps stay below 6 degrees, and those of a rate
-# ten times too high go beyond 20; embeddings that lay below the share for up to 20 steps have come apart by themselves.
+# docs/log.md, 2026-11-24: healthy steps turn the weights by 5 degrees at most, at ten times the rate some exceed 25;
+# embeddings that lay below the share for 20 steps still came apart by themselves.
 MOST_DEGREES = 20.0
 COLLAPSED_SHARE = 0.005
 COLLAPSED_STEPS = 25
