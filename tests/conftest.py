@@ -1,5 +1,7 @@
 """What every test rests on: shape annotations are checked, one thread, nothing kept outside a temporary folder."""
 
+import logging
+
 import jaxtyping
 import pytest
 import torch
@@ -24,6 +26,16 @@ def own_folders(tmp_path_factory):
         patch.setenv("TERCET_DATA", str(tmp_path_factory.mktemp("data")))
         patch.setattr("tercet.data.cifar10.URL", "http://127.0.0.1:9/nobody-listens")  # no test reaches the network
         yield
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was():
+    """What `main` does to the root logger ends with the test."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
 
 
 @pytest.fixture

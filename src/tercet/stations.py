@@ -47,24 +47,25 @@ class Learned:
     validation: Part
     train_embeddings: Tensor
     validation_embeddings: Tensor
-    feature_seconds: float  # 0 where there are none; little where they came from the cache
+    feature_seconds: float  # 0 where there are none
     encoder_seconds: float  # features, steps and the embedding of the training part
     head_seconds: float
 
 
-def as_taken(work: Work, *parts: ImageSet, mirrored: bool, precision: str, station: str = "features") -> Sequence[Part]:
-    """The parts as the network that learns takes them: the images, or the features that the frozen network gives."""
+def as_taken(work: Work, *parts: ImageSet, mirrored: bool, station: str = "features") -> tuple[Sequence[Part], float]:
+    """The parts as the network that learns takes them, and the seconds it took to make them so.
+
+    They are the images, or the features that the frozen network gives.
+    """
     if work.frozen is None:
-        return parts
-    return compute_features(work.frozen, parts, mirrored=mirrored, precision=precision, on_step=work.progress(station))
+        return parts, 0.0
+    return compute_features(work.frozen, parts, mirrored=mirrored, on_step=work.progress(station))
 
 
 def learn(work: Work, loss: Loss | None = None) -> Learned:
     """Train the encoder, freeze it, fit the head on its embeddings; write the Bundle and the history."""
     config = work.config
-    (train, validation), feature_seconds = timed(
-        lambda: as_taken(work, work.train, work.validation, mirrored=bool(config.flip), precision=config.precision)
-    )
+    (train, validation), feature_seconds = as_taken(work, work.train, work.validation, mirrored=bool(config.flip))
     network, records = train_encoder(
         config,
         train,
@@ -223,8 +224,11 @@ def judge(work: Work, learned: Learned) -> Results:
 
 
 def embed_test(work: Work, learned: Learned) -> tuple[Tensor, Tensor]:
-    """What the network takes for each test image, and what it makes of it, in float32 as the Bundle does."""
-    (test,) = as_taken(work, work.test, mirrored=False, precision="fp32", station="test features")
+    """What the network takes for each test image, and what it makes of it, in float32 as the Bundle does.
+
+    Features are kept in half precision, so a Bundle that stands on a frozen network may differ in the fourth digit.
+    """
+    (test,), _ = as_taken(work, work.test, mirrored=False, station="test features")
     return judged(test), embed(learned.network, judged(test))
 
 

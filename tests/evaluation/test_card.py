@@ -82,3 +82,25 @@ def test_several_seeds_show_their_deviation(run):
 def test_a_run_that_has_not_finished_is_refused_in_words(tmp_path):
     with pytest.raises(ModelError, match=r"found no results.json in .*; expected a finished run"):
         write_card(tmp_path)
+
+
+def test_of_several_seeds_the_first_one_s_model_is_loaded_and_every_one_s_help_is_told(run):
+    for seed in (0, 1):
+        (run / f"seed-{seed}").mkdir()
+    (run / "seed-1" / "history.jsonl").write_text(json.dumps({"phase": "encoder", "intervention": "went back"}) + "\n")
+    text = write_card(run).read_text()
+    assert 'tercet.load("seed-0/model")  # in this folder' in text
+    assert "Training went wrong in 1 epoch" in text
+
+
+def test_says_what_the_encoder_stands_on_and_how_to_load_that(run):
+    assert "stands on" not in write_card(run).read_text()
+    assert 'tercet.load("model")  # in this folder' in write_card(run).read_text()
+    record = json.loads((run / "run.json").read_text())
+    record["config"] |= {"encoder": "pretrained", "backbone": "Colors 0123"}
+    (run / "run.json").write_text(json.dumps(record))
+    (run / "model").mkdir()
+    (run / "model" / "config.json").write_text(json.dumps({"backbone": "Colors"}))
+    text = write_card(run).read_text()
+    assert "stands on a network given from outside, which stays as it is" in text
+    assert 'tercet.load("model", backbone=Colors(...))' in text

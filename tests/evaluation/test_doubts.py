@@ -80,4 +80,4 @@ def test_training_that_was_helped_is_told():
         {"phase": "encoder", "epoch": 2, "intervention": "the rate was halved"},
         {"phase": "encoder", "epoch": 3},
     ]
-    assert "helped 1 time:" in doubts(GOOD, COUNTS, APART, history)[0]
+    assert "in 1 epoch and was helped:" in doubts(GOOD, COUNTS, APART, history)[0]

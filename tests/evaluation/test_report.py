@@ -207,7 +207,7 @@ def test_help_that_training_got_is_told_under_training_and_files_left_out_under_
     (run / "history.jsonl").write_text(json.dumps(record))
     page = Page(write_report(run))
     assert "encoder epoch 2: the rate was halved <twice>" in page.text
-    assert "helped 1 time:" in page.text
+    assert "in 1 epoch and was helped:" in page.text
     assert "bad.jpg: cut short" in page.text
     assert "2 warnings" in page.text
 

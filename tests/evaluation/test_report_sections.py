@@ -2,6 +2,7 @@ import pytest
 
 from tercet.evaluation.report_sections import (
     classes_section,
+    explanation,
     measures_section,
     repetition_section,
     results_section,
@@ -62,7 +63,6 @@ def test_the_summary_counts_the_data_and_the_warnings():
 def test_the_summary_says_the_result_in_a_sentence_and_what_this_is():
     text = summary("tercet", results_of(triplet_mlp_head=0.997, cnn_cross_entropy=0.9, majority=0.1), [])
     assert "for 99.7 % of the test images (the same network trained the usual way for 90.0 %, always guessing" in text
-    assert "What is this?" in text
     assert "99.7 % of the test images." in summary("tercet", results_of(triplet_mlp_head=0.997), [])
 
 
@@ -98,3 +98,11 @@ def test_sections_with_nothing_to_say_are_empty():
         repetition_section({}, {}),
     )
     assert set(sections) == {""}
+
+
+def test_explains_how_this_encoder_was_trained():
+    assert "trained by the triplet loss" in explanation({})
+    assert "supervised contrastive" in explanation({"loss": "supcon", "encoder": "fast"})
+    assert "stands on" not in explanation({"loss": "custom", "encoder": "fast"})
+    assert "stands on EfficientNet-Lite0, trained on ImageNet, which stays" in explanation({"encoder": "pretrained"})
+    assert "a network given from outside" in explanation({"encoder": "pretrained", "backbone": "Mine 0123"})

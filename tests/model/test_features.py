@@ -37,7 +37,7 @@ def passes(monkeypatch):
 
 
 def compute(frozen, *parts, mirrored=True, **options):
-    return compute_features(frozen, parts, mirrored=mirrored, precision="fp32", **options)
+    return compute_features(frozen, parts, mirrored=mirrored, **options)[0]
 
 
 def test_views_are_the_image_and_its_mirror_image(frozen, tiny_set):
@@ -52,6 +52,13 @@ def test_views_are_the_image_and_its_mirror_image(frozen, tiny_set):
     assert torch.equal(alone.views, found.views[:, :1])
     assert torch.equal(judged(found), found.judged)
     assert judged(tiny_set) is tiny_set.images
+
+
+def test_features_from_the_cache_bring_their_seconds_along(frozen, tiny_set):
+    (first,), seconds = compute_features(frozen, [tiny_set], mirrored=True)
+    (again,), same_seconds = compute_features(frozen, [tiny_set], mirrored=True)
+    assert torch.equal(first.views, again.views)
+    assert same_seconds == seconds > 0
 
 
 def test_another_division_finds_the_features_in_the_cache(frozen, tiny_set, passes, monkeypatch):

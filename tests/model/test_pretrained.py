@@ -136,6 +136,22 @@ def test_a_file_without_such_weights_is_refused(tmp_path):
             open_backbone(str(path))
 
 
+def test_the_digest_does_not_depend_on_where_a_function_lies():
+    class Applied(nn.Module):
+        def __init__(self, function):
+            super().__init__()
+            self.function = function
+
+        def extra_repr(self):
+            return repr(self.function)
+
+    def one():
+        return Applied(lambda pixels: pixels)
+
+    assert repr(first := one()) != repr(second := one())
+    assert digest(first) == digest(second)
+
+
 def test_the_digest_tells_networks_apart(own):
     assert digest(own) == digest(own)
     found = {digest(own), digest(nn.Sequential(own)), digest(nn.Flatten()), digest(nn.Flatten(0))}

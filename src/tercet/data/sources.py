@@ -83,7 +83,8 @@ def _open_cifar10(size: int | None, on_progress: Progress | None) -> Dataset:
             "name an official archive."
         )
     if named and not is_kept(named) and not is_official(named):
-        return _open_path(named, size, on_progress)._replace(name="cifar10-jpeg")
+        dataset = _open_path(named, size, on_progress)
+        return dataset if named.suffix == ".npz" else dataset._replace(name="cifar10-jpeg")
     return _open_arrays("cifar10", load_cifar10(named, on_progress), size)
 
 

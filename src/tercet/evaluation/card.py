@@ -13,7 +13,16 @@ from typing import Any
 
 from tercet.errors import ModelError
 from tercet.evaluation.doubts import doubts
-from tercet.evaluation.saved import read_history, read_pairs, read_record, read_train_counts
+from tercet.evaluation.markup import points
+from tercet.evaluation.report_sections import frozen_network
+from tercet.evaluation.saved import (
+    figures_folder,
+    read_history,
+    read_pairs,
+    read_record,
+    read_train_counts,
+    seed_folders,
+)
 from tercet.evaluation.verdict import LABELS
 from tercet.files import write_atomically
 
@@ -27,7 +36,7 @@ metrics: [accuracy]
 # {name}
 
 An image encoder (image to {dimensions} numbers, {length}) and a small network that reads {class_count} classes off it,
-trained by tercet {tercet}.
+trained by tercet {tercet}.{frozen}
 
 **{verdict}**
 
@@ -36,7 +45,7 @@ trained by tercet {tercet}.
 ```python
 import tercet
 
-bundle = tercet.load("model")  # in this folder
+bundle = tercet.load({model})  # in this folder
 bundle.predict(["a.jpg"])  # class names
 bundle.embed(["a.jpg"])  # float32 [1, {dimensions}]; squared Euclidean distance, smaller is more alike
 ```
@@ -86,7 +95,11 @@ def write_card(run: Path) -> Path:
     if results is None:
         raise ModelError(f"found no results.json in {run}; expected a finished run, so let `tercet run` end first.")
     data, config = results["data"], record.get("config", {})
-    reasons = doubts(results, read_train_counts(run, data["classes"]), read_pairs(run), read_history(run))
+    source = figures_folder(run)
+    counts, pairs = read_train_counts(source, data["classes"]), read_pairs(source)
+    reasons = doubts(
+        results, counts, pairs, [line for folder in seed_folders(run) or [run] for line in read_history(folder)]
+    )
     figures = results["methods"]["triplet_mlp_head"]
     command = record.get("command")
     text = CARD.format(
@@ -98,12 +111,14 @@ def write_card(run: Path) -> Path:
         classes=", ".join(map(_plain, data["classes"])),
         data=_data(data),
         tercet=record.get("tercet", ""),
+        frozen="".join(f" {sentence}" for sentence in frozen_network(config)),
+        model=_load_arguments(source, run),
         prior=PRIORS[config.get("class_weight", "balanced")],
         n_test=data["n_test"],
         seeds=f"; means over {figures['seeds']['n']} seeds, ± standard deviation" if "seeds" in figures else "",
         methods=_methods(results["methods"]),
         per_class="\n".join(
-            f"| {_plain(name)} | {of_class['n']:,} | {_points(of_class['recall'])} |"
+            f"| {_plain(name)} | {of_class['n']:,} | {points(of_class['recall'])} |"
             for name, of_class in figures["per_class"].items()
         ),
         limits="\n".join(f"- {_plain(limit)}" for limit in [GENERAL_LIMIT, *reasons]),
@@ -114,6 +129,12 @@ def write_card(run: Path) -> Path:
     path = run / "README.md"
     write_atomically(path, text.encode(errors="replace"))  # a class name may hold bytes that are no text
     return path
+
+
+def _load_arguments(source: Path, run: Path) -> str:
+    settings = read_record(source / "model" / "config.json") or {}
+    network = f", backbone={settings['backbone']}(...)" if settings.get("backbone") else ""
+    return f'"{(source / "model").relative_to(run).as_posix()}"{network}'
 
 
 def _data(data: Mapping[str, Any]) -> str:
@@ -130,11 +151,9 @@ def _methods(methods: Mapping[str, Mapping[str, Any]]) -> str:
     lines = ["| method | test accuracy, % | balanced accuracy, % | macro F1, % |", "|---|--:|--:|--:|"]
     for name, figures in methods.items():
         low, high = figures["ci95"]
-        spread = (
-            f"± {_points(figures['seeds']['sd'])}" if "seeds" in figures else f"({_points(low)} to {_points(high)})"
-        )
-        accuracy = f"{_points(figures['test_accuracy'])} {spread}"
-        others = " | ".join(_points(figures[key]) for key in ("balanced_accuracy", "macro_f1"))
+        spread = f"± {points(figures['seeds']['sd'])}" if "seeds" in figures else f"({points(low)} to {points(high)})"
+        accuracy = f"{points(figures['test_accuracy'])} {spread}"
+        others = " | ".join(points(figures[key]) for key in ("balanced_accuracy", "macro_f1"))
         lines.append(f"| {LABELS[name]} | {accuracy} | {others} |")
     return "\n".join(lines)
 
@@ -151,10 +170,6 @@ def _facts(record: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, A
         "processor": machine.get("gpu") or machine.get("processor"),
         "encoder and head, seconds": f"{seconds:,.0f}",
     }
-
-
-def _points(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f}"
 
 
 def _plain(value: object) -> str:

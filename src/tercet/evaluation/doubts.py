@@ -17,7 +17,7 @@ FEW_TRAINING_IMAGES = 20  # of a class; a guess
 UNEQUAL = 3  # times as many images as the smallest class; a guess
 WEAK = 0.05  # above the majority class; a guess
 FAR_BEHIND = 0.1  # a baseline; a guess
-SMALL_SPREAD = 0.01  # a hundred times where the guard stops training; a guess
+SMALL_SPREAD = 0.01  # variance over squared length, of which 1 is the most; a guess
 UNORDERED = 0.6  # 0.5 is chance; a guess
 
 
@@ -111,7 +111,7 @@ def _of_embedding(pairs: Separation | None) -> Iterator[str]:
 
 def _of_training(history: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if count := sum(bool(record.get("intervention")) for record in history):
-        yield f"Training went wrong and was helped {count:,} {'time' if count == 1 else 'times'}: see under Training."
+        yield f"Training went wrong in {count:,} epoch{'s' * (count > 1)} and was helped: see under Training."
 
 
 def _listed(names: Sequence[str]) -> str:

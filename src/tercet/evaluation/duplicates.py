@@ -50,7 +50,7 @@ def _near(test: UInt8[Tensor, "M 3 H H"], others: list[UInt8[Tensor, "_ 3 H H"]]
 
 def _thumbnails(parts: Iterable[UInt8[Tensor, "_ 3 H H"]]) -> Float[Tensor, "N 3 8 8"]:
     """Images averaged to 8 x 8, the mean of each channel taken out."""
-    small = [nn.functional.adaptive_avg_pool2d(images.float(), 8) for part in parts for images in part.split(500)]
+    small = [nn.functional.adaptive_avg_pool2d(images.float(), 8) for part in parts for images in part.split(100)]
     thumbnails = torch.cat(small)
     return thumbnails - thumbnails.mean((2, 3), keepdim=True)
 

@@ -23,6 +23,7 @@ from tercet.evaluation.markup import data_address, escape, listing, section
 from tercet.evaluation.report_figures import FIGURES, figure, separation_sentence
 from tercet.evaluation.report_sections import (
     classes_section,
+    explanation,
     measures_section,
     repetition_section,
     results_section,
@@ -31,12 +32,14 @@ from tercet.evaluation.report_sections import (
     warnings_section,
 )
 from tercet.evaluation.saved import (
+    figures_folder,
     read_arrays,
     read_history,
     read_pairs,
     read_predictions,
     read_record,
     read_train_counts,
+    seed_folders,
 )
 from tercet.evaluation.sheets import mistakes_section, neighbors_section
 from tercet.evaluation.thumbnails import read_tiles
@@ -75,13 +78,8 @@ def write_report(run: Path) -> Path:
         raise ModelError(
             f"found no results.json in {run}; expected a finished run, so let `tercet run DATA --out {run}` end first."
         )
-    seeds = sorted(run.glob("seed-*/"), key=lambda folder: (len(folder.name), folder.name))
-    source = run if (run / "figures").is_dir() or not seeds else seeds[0]
-    note = "" if source == run else f" Seed {source.name.removeprefix('seed-')}."
     try:
-        body = _body(
-            run, results, source, [folder.name for folder in seeds if (folder / "report.html").is_file()], note
-        )
+        body = _body(run, results)
     except (KeyError, IndexError, ValueError) as error:
         raise ModelError(f"the run in {run} is damaged ({error}); run it again with --overwrite.") from error
     style, script = _resource("report.css"), _resource("report.js")
@@ -98,37 +96,48 @@ def write_report(run: Path) -> Path:
     return path
 
 
-def _body(run: Path, results: Mapping[str, Any], source: Path, seeds: Sequence[str], note: str) -> str:
+def _body(run: Path, results: Mapping[str, Any]) -> str:
+    source, record, seeds = figures_folder(run), read_record(run / "run.json") or {}, seed_folders(run)
+    note = "" if source == run else f" Seed {source.name.removeprefix('seed-')}."
     data = results.get("data") or {}
     classes = data.get("classes") or []
-    predictions, history, pairs = read_predictions(source), read_history(source), read_pairs(source)
-    reasons = doubts(results, read_train_counts(source, classes), pairs, history)
-    helped = [
-        f"{record.get('phase', '')} epoch {record.get('epoch', '?')}: {record['intervention']}"
-        for record in history
-        if record.get("intervention")
-    ]
+    predictions, pairs = read_predictions(source), read_pairs(source)
+    histories = {folder: read_history(folder) for folder in seeds or [run]}
+    records = [line for history in histories.values() for line in history]
+    reasons = doubts(results, read_train_counts(source, classes), pairs, records)
     distances = figure(source, "distances.png", note)
     training = "".join(figure(source, name, note) for name in ("accuracy.png", "loss.png"))
     sections = [
         summary(_title(run, results), results, reasons),
+        explanation(record.get("config") or {}) if results.get("methods") else "",
         results_section(results),
-        seeds_section(seeds),
+        seeds_section([folder.name for folder in seeds if (folder / "report.html").is_file()]),
         warnings_section(reasons, data.get("skipped_files") or []),
         _map_section(source, predictions, classes, note),
         section("Same class or not", separation_sentence(pairs) + distances if distances else ""),
         *_sheets(source, predictions, classes),
         section("What is taken for what", figure(source, "confusion.png", note)),
         classes_section(results, _confusions(predictions)),
-        section("Training", training + listing(helped, "warnings")),
+        section("Training", training + listing(_helped(histories, run), "warnings")),
         measures_section(results),
-        repetition_section(read_record(run / "run.json") or {}, results),
+        repetition_section(record, results),
     ]
     return "\n".join(filter(None, sections))
 
 
 def _title(run: Path, results: Mapping[str, Any]) -> str:
     return f"tercet report: {results.get('data', {}).get('name', run.name)}"
+
+
+def _helped(histories: Mapping[Path, Sequence[Mapping[str, Any]]], run: Path) -> list[str]:
+    """Where training went wrong and what was done about it."""
+    return [
+        f"{'' if folder == run else f'{folder.name}, '}{line.get('phase', '')} epoch {line.get('epoch', '?')}: "
+        f"{line['intervention']}"
+        for folder, history in histories.items()
+        for line in history
+        if line.get("intervention")
+    ]
 
 
 def _map_section(run: Path, predictions: Sequence[Mapping[str, str]], classes: Sequence[str], note: str) -> str:

@@ -53,12 +53,21 @@ ORIGINAL = (
 MOST_FILES = 20  # named on the page
 JPEG = "compression costs detail, so compare with figures for the lossless images with care."
 
-
 WHAT = (
-    "An encoder is a network that turns an image into a short list of numbers, its embedding. This one was trained by "
-    "the triplet loss: it is shown an image, another of the same class and one of a different class, and learns to put "
-    "the first two closer together than the third. How good that is shows in the table below: the rows that begin with "
-    "“triplet” read the class off the embedding, the others are simpler or more usual ways to classify the same images."
+    "An encoder is a network that turns an image into a short list of numbers, its embedding. {training} How good that "
+    "is shows in the table below: the rows that begin with “triplet” read the class off the embedding, the others are "
+    "simpler or more usual ways to classify the same images."
+)
+TRAINING = {
+    "triplet": "This one was trained by the triplet loss: it is shown an image, another of the same class and one of a "
+    "different class, and learns to put the first two closer together than the third.",
+    "supcon": "This one was trained by the supervised contrastive loss: of the images it is shown at a time it learns "
+    "to put those of one class closest together.",
+    "custom": "This one was trained by a loss of the user's own.",
+}
+FROZEN = (
+    "It stands on {network}, which stays as it is: only what reads its features was trained here, and the same holds "
+    "for the network trained by cross-entropy that it is compared with."
 )
 
 
@@ -79,7 +88,21 @@ def summary(title: str, results: Mapping[str, Any], doubts: Sequence[str]) -> st
         lines.append(f'<p class="soft">{escape("; ".join(facts))}.</p>')
     if doubts:
         lines.append(f'<p><a href="#warnings">{len(doubts)} warning{"s" * (len(doubts) > 1)}</a></p>')
-    return "\n".join([*lines, section("What is this?", f"<p>{WHAT}</p>") if methods else ""])
+    return "\n".join(lines)
+
+
+def explanation(config: Mapping[str, Any]) -> str:
+    """What an encoder is and how this one was trained, for one who was not there."""
+    what = WHAT.format(training=TRAINING[config.get("loss", "triplet")])
+    return section("What is this?", f"<p>{escape(' '.join([what, *frozen_network(config)]))}</p>")
+
+
+def frozen_network(config: Mapping[str, Any]) -> list[str]:
+    """That the encoder stands on a network which was not trained here, if it does."""
+    if config.get("encoder") != "pretrained":
+        return []
+    network = "a network given from outside" if config.get("backbone") else "EfficientNet-Lite0, trained on ImageNet"
+    return [FROZEN.format(network=network)]
 
 
 def results_section(results: Mapping[str, Any]) -> str:

@@ -18,6 +18,16 @@ from tercet.errors import ModelError
 from tercet.evaluation.separation import Separation, separation
 
 
+def seed_folders(run: Path) -> list[Path]:
+    """The folders of the single seeds, if the run has several, in order."""
+    return sorted(run.glob("seed-*/"), key=lambda folder: (len(folder.name), folder.name))
+
+
+def figures_folder(run: Path) -> Path:
+    """The folder that shows what a run found: itself, or its first seed's."""
+    return next(iter(seed_folders(run)), run) if not (run / "figures").is_dir() else run
+
+
 def read_record(path: Path) -> Mapping[str, Any] | None:
     """A JSON object."""
     try:

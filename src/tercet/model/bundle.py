@@ -127,7 +127,7 @@ def _empty_encoder(settings: Mapping[str, Any], backbone: nn.Module | None, tens
     dimensions, size = settings["dimensions"], settings["size"]
     statistics = {"mean": torch.zeros(3), "std": torch.ones(3)}
     if settings["encoder"] == "pretrained":
-        network = EfficientNetLite0() if backbone is None else copy.deepcopy(backbone)
+        network = EfficientNetLite0() if backbone is None else copy.deepcopy(backbone).cpu()
         frozen = Encoder(network, size=size, **statistics, normalize=False)
         feature_count = len(tensors["encoder.backbone.adapter.mean"])
         return with_adapter(frozen, Adapter(feature_count, dimensions, normalize=settings["normalize"]))

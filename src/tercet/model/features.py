@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from jaxtyping import Float, Float16, Int64, UInt8
-from safetensors.torch import load, save
+from safetensors import safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from tercet.data.cache import cache_folder
@@ -70,10 +72,11 @@ def compute_features(
     parts: Sequence[ImageSet],
     *,
     mirrored: bool,
-    precision: str,
     on_step: Callable[[int, int], None] = lambda *_: None,
-) -> list[FeatureSet]:
-    """The features of several parts of a data set, each image with a second view if `mirrored`.
+) -> tuple[list[FeatureSet], float]:
+    """The features of several parts of a data set, each image with a second view if `mirrored`, and their seconds.
+
+    The seconds are those of computing them, whenever that was: features from the cache bring theirs along.
 
     The images of all parts are taken together, ordered by their content, so that another division into parts, as
     another seed makes it, finds the same chunks in the cache. `on_step` is called with images done and images in all.
@@ -81,25 +84,28 @@ def compute_features(
     places = [(part, index) for part, images in enumerate(parts) for index in range(len(images))]
     digests = [hashlib.sha256(image.numpy().tobytes()).digest() for images in parts for image in images.images]
     order = sorted(range(len(places)), key=digests.__getitem__)
-    network = f"{FORMAT_VERSION} {torch.__version__} {precision} {mirrored} {frozen.size} {digest(frozen)}".encode()
+    network = f"{FORMAT_VERSION} {torch.__version__} {mirrored} {frozen.size} {digest(frozen)}".encode()
     network += _answer(frozen)
-    views = torch.empty(0)
+    views, seconds = torch.empty(0), 0.0
     on_step(0, len(order))
     for start in range(0, len(order), CHUNK):
         chosen = order[start : start + CHUNK]
         key = hashlib.sha256(network + b"".join(digests[place] for place in chosen)).hexdigest()
         file = cache_folder() / f"features-{key}.safetensors"
-        found = _load(file)
-        if found is None:
+        kept = _load(file)
+        if kept is None:
+            started = time.perf_counter()
             images = torch.stack([parts[part].images[index] for part, index in map(places.__getitem__, chosen)])
-            found = _see(frozen, images, mirrored, precision)
-            _save(file, found)
+            kept = _see(frozen, images, mirrored), time.perf_counter() - started
+            _save(file, *kept)
+        found = kept[0]
+        seconds += kept[1]
         if start == 0:
             views = found.new_empty(len(order), *found.shape[1:])
         views[chosen] = found
         on_step(start + len(chosen), len(order))
     pieces = views.split([len(images) for images in parts])
-    return [FeatureSet(piece, part.labels, part.classes) for piece, part in zip(pieces, parts, strict=True)]
+    return [FeatureSet(piece, part.labels, part.classes) for piece, part in zip(pieces, parts, strict=True)], seconds
 
 
 def _answer(frozen: Encoder) -> bytes:
@@ -108,9 +114,10 @@ def _answer(frozen: Encoder) -> bytes:
     return embed(frozen, image).half().numpy().tobytes()
 
 
-def _see(frozen: Encoder, images: UInt8[Tensor, "B 3 H H"], mirrored: bool, precision: str) -> Float16[Tensor, "B V F"]:
+def _see(frozen: Encoder, images: UInt8[Tensor, "B 3 H H"], mirrored: bool) -> Float16[Tensor, "B V F"]:
     seen = [images, images.flip(3)] if mirrored else [images]
-    features = torch.stack([embed(frozen, view, precision=precision) for view in seen], dim=1).half()
+    # In float32 whatever is asked for: in bfloat16 features err by 7 % (docs/log.md, 2026-11-24).
+    features = torch.stack([embed(frozen, view) for view in seen], dim=1).half()
     if not bool(torch.isfinite(features).all()):
         raise UsageError(
             "the backbone gives features that are no numbers or beyond 65,504; "
@@ -119,19 +126,20 @@ def _see(frozen: Encoder, images: UInt8[Tensor, "B 3 H H"], mirrored: bool, prec
     return features
 
 
-def _load(file: Path) -> Tensor | None:
+def _load(file: Path) -> tuple[Tensor, float] | None:
     if not file.is_file():
         return None
     try:
-        return load(file.read_bytes())["features"]
+        with safe_open(file, framework="pt") as kept:
+            return kept.get_tensor("features"), float(kept.metadata()["seconds"])
     except Exception as error:  # damage can show in many ways
         logger.info("the cache file %s is damaged (%s) and will be made anew", file, error)
         return None
 
 
-def _save(file: Path, features: Tensor) -> None:
+def _save(file: Path, features: Tensor, seconds: float) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, save({"features": features}))
+        write_atomically(file, save({"features": features}, {"seconds": str(seconds)}))
     except OSError as error:
         logger.warning("features are not kept in the cache %s (%s); they will be computed again", file.parent, error)

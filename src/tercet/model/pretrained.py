@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import io
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -127,7 +128,8 @@ def frozen_encoder(backbone: nn.Module, size: int) -> Encoder:
 
 def digest(network: nn.Module) -> str:
     """SHA-256 over what a network is made of: its layers as they print, the names and values of its weights."""
-    found = hashlib.sha256(repr(network).encode())
+    layers = re.sub(r" at 0x[0-9a-f]+", "", repr(network))  # where a function lies differs from process to process
+    found = hashlib.sha256(layers.encode())
     for name, tensor in network.state_dict().items():
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
