@@ -29,13 +29,9 @@ def own_folders(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def logging_as_it_was():
-    """What `main` does to the root logger ends with the test."""
-    root = logging.getLogger()
-    level, handlers = root.level, root.handlers[:]
-    yield
-    root.setLevel(level)
-    root.handlers[:] = handlers
+def warnings_are_logged():
+    """Whatever level a test before this one, or a fixture that called `main --quiet`, has left."""
+    logging.getLogger().setLevel(logging.WARNING)
 
 
 @pytest.fixture
