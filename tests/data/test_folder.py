@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pictures import write_folder
 from tercet.data import folder
 from tercet.data.folder import natural_size, read_folder
 from tercet.errors import DataError
@@ -132,3 +133,21 @@ def test_progress_ends_at_the_number_of_images(tmp_path, monkeypatch):
 def test_without_class_folders_the_expected_layout_is_told(tmp_path, files):
     with pytest.raises(DataError, match="expected CLASS/IMAGE, or train/CLASS/IMAGE and test/CLASS/IMAGE"):
         read_folder(write(tmp_path, files))
+
+
+@pytest.mark.parametrize("layout", ["{}", "wrapped/{}", "{}|train", "wrapped/{}|train"])
+def test_a_folder_without_images_beside_the_classes_is_named(tmp_path, layout):
+    place, _, parts = layout.partition("|")
+    root = tmp_path / place.format("")
+    for part in ("train", "test") if parts else ("",):
+        write_folder(root / part, 1, seed=len(part))
+    beside = root / (parts or "")
+    (beside / "empty").mkdir()
+    (beside / "words").mkdir()
+    (beside / "words" / "list.txt").write_text("no image")
+    (beside / ".hidden").mkdir()
+    (beside / "__MACOSX").mkdir()
+    reading = read_folder(tmp_path, 8)
+    names = [(beside / name).relative_to(tmp_path).as_posix() for name in ("empty", "words")]
+    assert reading.skipped == tuple(f"{name}: holds no image, so it is no class" for name in names)
+    assert reading.parts["train"].classes == ("checks", "plain", "stripes")

@@ -67,6 +67,7 @@ def read_folder(source: Path, size: int | None = None, on_progress: Progress | N
     kept = [place for place in places if place.path not in unread]
     _close_gaps(pixels, [row for row, place in enumerate(places) if place.path not in unread])
     unread |= dict.fromkeys(strays, "not in a class folder")
+    unread |= dict.fromkeys(_without_images(source, places), "holds no image, so it is no class")
     skipped = tuple(sorted(f"{path}: {reason}" for path, reason in unread.items()))
     return Reading(_parts(pixels[: len(kept)], kept, places), size, skipped)
 
@@ -111,6 +112,18 @@ def _close_gaps(pixels: NDArray[np.uint8], kept: list[int]) -> None:
     for target, row in enumerate(kept):
         if target != row:
             pixels[target] = pixels[row]
+
+
+def _without_images(source: Path, places: list[Place]) -> list[str]:
+    """The folders of a directory that stand beside class folders and hold no image; an archive lists files only."""
+    if not source.is_dir():
+        return []
+    steps = [place.path.split("/") for place in places]
+    depth = next(d for d in range(3) if all(step[d] == place.label for step, place in zip(steps, places, strict=True)))
+    classes = {"/".join(step[: depth + 1]) for step in steps}
+    beside = [folder for parent in {"/".join(step[:depth]) for step in steps} for folder in (source / parent).iterdir()]
+    visible = [folder for folder in beside if folder.is_dir() and not folder.name.startswith((".", "__MACOSX"))]
+    return [path for folder in visible if (path := folder.relative_to(source).as_posix()) not in classes]
 
 
 def _parts(pixels: NDArray[np.uint8], kept: list[Place], places: list[Place]) -> dict[str, ImageSet]:
