@@ -46,7 +46,7 @@ def test_says_what_the_run_found(run):
         "image to 96 numbers, of unit length",
         "**Ahead of the majority class.**",
         "classes to be as frequent as they were in training",
-        "5,000 training, 500 validation and 1,240 test images of 64 × 64 pixels. 3 files could not be read",
+        "5,000 training, 500 validation and 1,240 test images of 64 × 64 pixels. Files or folders left out: 3.",
         "| triplet encoder + MLP head | 87.5 (80.0 to 92.0) | 85.0 | 84.0 |",
         "| majority class | 50.0 (80.0 to 92.0) |",
         "| cat | 1,200 | 90.0 |",
@@ -54,7 +54,7 @@ def test_says_what_the_run_found(run):
         "| seed | 7 |",
         "| processor | abacus |",
         "| encoder and head, seconds | 61 |",
-        "Files left out because they could not be read: 3.",
+        "Files or folders left out, each for a reason given by name: 3.",
     ):
         assert words in text, words
 

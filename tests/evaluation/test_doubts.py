@@ -24,7 +24,7 @@ def test_a_healthy_run_gives_no_reason():
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ({"skipped": 2}, "could not be read: 2."),
+        ({"skipped": 2}, "by name: 2."),
         ({"duplicates": {"exact": 3, "near": 0}}, "in the training part too: 3."),
         ({"duplicates": {"exact": 0, "near": 1}}, "almost like a training image: 1."),
     ],

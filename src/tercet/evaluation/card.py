@@ -139,7 +139,7 @@ def _load_arguments(source: Path, run: Path) -> str:
 
 def _data(data: Mapping[str, Any]) -> str:
     note = f" ({data['note']})" if data.get("note") else ""
-    skipped = f" {data['skipped']:,} files could not be read and were left out." if data.get("skipped") else ""
+    skipped = f" Files or folders left out: {data['skipped']:,}." if data.get("skipped") else ""
     return (
         f"{_plain(data['name'])}{note}: {data['n_train']:,} training, {data['n_validation']:,} validation and "
         f"{data['n_test']:,} test images of {data['size']} × {data['size']} pixels.{skipped} "

@@ -39,7 +39,7 @@ def doubts(
 def _of_data(results: Mapping[str, Any], train_counts: Mapping[str, int]) -> Iterator[str]:
     data = results.get("data") or {}
     if skipped := data.get("skipped"):
-        yield f"Files left out because they could not be read: {skipped:,}."
+        yield f"Files or folders left out, each for a reason given by name: {skipped:,}."
     copies = data.get("duplicates") or {}
     if exact := copies.get("exact", 0):
         yield (
