@@ -147,6 +147,11 @@ def test_small_sets_get_smaller_batches_and_more_epochs(image_count, batch_size,
     assert found.epochs * math.ceil(image_count / batch_size) >= found.fewest_steps
 
 
+@pytest.mark.parametrize(("image_count", "epochs"), [(45_000, 2.5), (300, 14)])
+def test_a_part_of_an_epoch_is_kept_unless_the_steps_are_too_few(image_count, epochs):
+    assert resolved(image_count, epochs=2.5).epochs == epochs
+
+
 def test_a_small_batch_asked_for_is_kept():
     assert resolved(300, batch_size=16).batch_size == 16
 

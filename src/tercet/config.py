@@ -33,7 +33,7 @@ class Config:
     temperature: float = 0.1  # supcon only; Khosla et al. 2020, section 4
 
     # Learning
-    epochs: int = 4  # what three minutes allow on two cores
+    epochs: float = 4  # what three minutes allow on two cores; of 2.5 the last epoch ends after half of its steps
     fewest_steps: int | None = None  # small sets take more epochs to reach it
     batch_size: int = 500  # a guess
     optimizer: str | None = None
@@ -81,7 +81,7 @@ CHOICES = {
     "device": ("auto", "cpu", "cuda", "mps"),
 }
 # The fast encoder halves the 8 patches across an image of 9 pixels three times.
-LEAST = {"size": 9, "margin": 0, "epochs": 1, "batch_size": 8, "dimensions": 1, "seed": 0, "fewest_steps": 1}
+LEAST = {"size": 9, "margin": 0, "epochs": 0.001, "batch_size": 8, "dimensions": 1, "seed": 0, "fewest_steps": 1}
 LARGEST_SIZE = 224  # what most networks for photographs take; our own are not made for more
 
 # Pixels of a batch, so that what a step keeps for its gradients stays under 1.5 GB in float32 at any size: counted with

@@ -172,6 +172,7 @@ def repeating_command(verb: str, data: str | Path, out: Path, config: Config, se
     """The command line that asks for the same run; empty for what only Python can ask for."""
     preset = next((name for name, candidate in PRESETS.items() if candidate.epochs == config.epochs), "quick")
     options = (
+        "epochs",
         "loss",
         "mining",
         "margin",
