@@ -99,7 +99,7 @@ def test_what_is_set_stays():
         ({}, "margin", 0.25),
         ({"normalize": False}, "margin", 1.0),
         ({}, "optimizer", "muon"),
-        ({}, "learning_rate", 0.1),
+        ({}, "learning_rate", 0.24),
         ({"encoder": "classic"}, "optimizer", "adam"),
         ({"encoder": "classic"}, "learning_rate", 1e-3),
         ({"optimizer": "adam"}, "learning_rate", 1e-3),
