@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tercet.geometry.distances import squared_distances
+from tercet.training.hinges import all_triplets_hinge
 from tercet.training.triplets import (
-    all_triplets_hinge,
     hard_triplets,
     random_triplets,
     semi_hard_triplets,
@@ -39,7 +39,7 @@ def test_semi_hard_of_four_points():
 
 def test_all_of_four_points():
     # Margin 6, positive - negative + 6: from 0: 1, -39; from 2: 9, -15; from 3: 13, 21; from 7: -27, -3.
-    total, active = all_triplets_hinge(FOUR_DISTANCES, FOUR_LABELS, 6.0)
+    total, active, _ = all_triplets_hinge(FOUR_DISTANCES, FOUR_LABELS, 6.0)
     assert (float(total), int(active), triplet_count(FOUR_LABELS)) == (1 + 9 + 13 + 21, 4, 8)
 
 
@@ -105,7 +105,7 @@ def test_all_equals_the_loop(batch, every_triplet, margin):
     points, labels = batch
     distances = squared_distances(points, points)
     hinges = [max(float(distances[a, p] - distances[a, n]) + margin, 0.0) for a, p, n in every_triplet(labels)]
-    total, active = all_triplets_hinge(distances, labels, margin)
+    total, active, _ = all_triplets_hinge(distances, labels, margin)
     assert float(total) == pytest.approx(sum(hinges))
     assert int(active) == sum(hinge > 0 for hinge in hinges)
     assert triplet_count(labels) == len(hinges)
@@ -114,7 +114,7 @@ def test_all_equals_the_loop(batch, every_triplet, margin):
 def test_an_active_count_leaves_out_hinges_of_exactly_zero():
     # Points 0, 1 of one class and 2 of another; from 0: 1 - 4 + 3 = 0, from 1: 1 - 1 + 3 = 3.
     points = torch.tensor([[0.0], [1.0], [2.0]])
-    total, active = all_triplets_hinge(squared_distances(points, points), torch.tensor([0, 0, 1]), 3.0)
+    total, active, _ = all_triplets_hinge(squared_distances(points, points), torch.tensor([0, 0, 1]), 3.0)
     assert (float(total), int(active)) == (3.0, 1)
 
 

@@ -22,4 +22,5 @@ def squared_distances(queries: Float[Tensor, "M D"], gallery: Float[Tensor, "N D
     """
     query_norms = queries.square().sum(1)[:, None]  # [M, 1]
     gallery_norms = gallery.square().sum(1)[None, :]  # [1, N]
-    return (query_norms + gallery_norms - 2 * (queries @ gallery.T)).clamp_min(0)
+    # In place: of [M, N] there is one tensor, not four.
+    return (query_norms + gallery_norms).addmm_(queries, gallery.T, alpha=-2).clamp_min_(0)

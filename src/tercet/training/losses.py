@@ -14,13 +14,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from tercet.geometry.distances import squared_distances
-from tercet.training.triplets import (
-    all_triplets_hinge,
-    hard_triplets,
-    random_triplets,
-    semi_hard_triplets,
-    triplet_count,
-)
+from tercet.training.hinges import all_triplets_hinge, differentiable, listed_triplets_hinge
+from tercet.training.triplets import hard_triplets, random_triplets, semi_hard_triplets, triplet_count
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Mining = Literal["all", "semi-hard", "hard", "random"]
@@ -49,23 +44,21 @@ def triplet_loss(
     >>> float(triplet_loss(points, torch.tensor([0, 0, 1]), margin=0.5, reduction="sum"))
     2.0
     """
-    distances = squared_distances(embeddings, embeddings)
-    if mining == "all":
-        total, active = all_triplets_hinge(distances, labels, margin)
-        count = triplet_count(labels)
-    else:
-        with torch.no_grad():
+    with torch.no_grad():
+        distances = squared_distances(embeddings, embeddings)
+        if mining == "all":
+            hinges, count = all_triplets_hinge(distances, labels, margin), triplet_count(labels)
+        else:
             triplets = (
                 random_triplets(labels, generator)
                 if mining == "random"
                 else {"semi-hard": semi_hard_triplets, "hard": hard_triplets}[mining](distances, labels)
             )
-        anchors, positives, negatives = triplets
-        hinges = (distances[anchors, positives] - distances[anchors, negatives] + margin).clamp_min(0)  # [T]
-        total, active, count = hinges.sum(), (hinges > 0).sum(), len(hinges)
+            hinges, count = listed_triplets_hinge(distances, triplets, margin), len(triplets.anchors)
+    total = differentiable(hinges, embeddings)
     if reduction == "sum":
         return total
-    return total / (active.clamp_min(1) if reduction == "active" else max(1, count))
+    return total / (hinges.active.clamp_min(1) if reduction == "active" else max(1, count))
 
 
 def supervised_contrastive_loss(
@@ -91,8 +84,8 @@ def supervised_contrastive_loss(
 @torch.no_grad()
 def active_share(embeddings: Float[Tensor, "B D"], labels: Int64[Tensor, " B"], *, margin: float) -> float:
     """Share of all triplets of the batch whose hinge is above 0: how much there is left to learn from."""
-    _, active = all_triplets_hinge(squared_distances(embeddings, embeddings), labels, margin)
-    return int(active) / max(1, triplet_count(labels))
+    hinges = all_triplets_hinge(squared_distances(embeddings, embeddings), labels, margin)
+    return int(hinges.active) / max(1, triplet_count(labels))
 
 
 LOSSES: dict[str, Callable[..., Tensor]] = {"triplet": triplet_loss, "supcon": supervised_contrastive_loss}
