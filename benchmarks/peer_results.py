@@ -75,14 +75,14 @@ def figure(losses: Curves, recipes: Curves) -> Figure:
 
     The first curve of `losses` is ours and stands in both panels.
     """
-    drawn = Figure(figsize=(WIDTH, 4.4))
+    drawn = Figure(figsize=(WIDTH, 5.2))
     panels = drawn.subplots(1, 2, sharey=True)
-    ours = dict(list(losses.items())[:1])
+    ours, names = dict(list(losses.items())[:1]), [*losses, *recipes]  # one colour a name in both panels
     titles = ("Same training, other losses", "Recipes as published")
     for axes, title, curves in zip(panels, titles, (losses, {**ours, **recipes}), strict=True):
         axes.set(title=title, xlabel="training time, minutes", xscale="log")
-        for place, (name, points) in enumerate(curves.items()):
-            _draw(axes, name, points, place)
+        for name, points in curves.items():
+            _draw(axes, name, points, names.index(name))
         axes.xaxis.set_major_locator(LogLocator(base=2))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda minutes, _: f"{minutes:.3g}"))
