@@ -75,20 +75,20 @@ def figure(losses: Curves, recipes: Curves) -> Figure:
 
     The first curve of `losses` is ours and stands in both panels.
     """
-    drawn = Figure(figsize=(WIDTH, 4.4))
-    panels = drawn.subplots(1, 2, sharey=True)
-    ours = dict(list(losses.items())[:1])
+    drawn = Figure(figsize=(WIDTH, 5.2))
+    panels = drawn.subplots(1, 2)  # each with a scale of its own, since (b) spans far more than (a)
+    ours, names = dict(list(losses.items())[:1]), [*losses, *recipes]  # one colour a name in both panels
     titles = ("Same training, other losses", "Recipes as published")
     for axes, title, curves in zip(panels, titles, (losses, {**ours, **recipes}), strict=True):
         axes.set(title=title, xlabel="training time, minutes", xscale="log")
-        for place, (name, points) in enumerate(curves.items()):
-            _draw(axes, name, points, place)
+        for name, points in curves.items():
+            _draw(axes, name, points, names.index(name))
         axes.xaxis.set_major_locator(LogLocator(base=2))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda minutes, _: f"{minutes:.3g}"))
+        axes.yaxis.set_major_formatter(percent)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=8)
     panels[0].set_ylabel("validation accuracy, 10 neighbours")
-    panels[0].yaxis.set_major_formatter(percent)
     return drawn
 
 

@@ -29,7 +29,7 @@ from typing import Any
 import torch
 
 from benchmarks import records
-from benchmarks.peer_losses import OURS, PEERS, library_version, train_peer
+from benchmarks.peer_losses import OURS, PEERS, library, library_version, train_peer
 from benchmarks.peer_results import NAME, curves, figure, nearest, table
 from benchmarks.probes import embedded, fit_probe, read_off
 from benchmarks.rates import PACE_STEPS, seconds_per_step, with_steps
@@ -207,6 +207,8 @@ def main() -> None:
         save(figure(*curves()), FIGURE)
     if options.table or options.figure:
         return
+    if not options.only:
+        library("losses")  # says at once if it is missing, not after the first runs
     dataset = open_dataset("cifar10")
     for method in options.only or (OURS, *PEERS, *RECIPES):
         (measure_recipe if method in RECIPES else measure_peer)(method, 0, options.minutes, dataset)

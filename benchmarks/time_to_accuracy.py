@@ -11,7 +11,7 @@ fitted on. Not in them are the reading of the data and the test set, which is re
 between epochs, but for a handful of training images.
 The machine's rate is that of a matrix product of 2048 x 2048 in the same process, just before; the operations of the
 training are those of its convolutions and linear layers as they ran (benchmarks/rates.py), over the seconds of its
-steps. Peak memory is that of the process until the head is fitted, reading the data included.
+steps. Peak memory is that of the process until the head is fitted, reading the data and seeds before included.
 results/time_to_accuracy.jsonl has one line a preset and seed; what is there with the same settings is not run again.
 """
 

@@ -150,6 +150,13 @@ def test_a_peer_that_cannot_be_trained_is_recorded_as_such(dataset, monkeypatch)
     assert "training failed: found a loss of nan" in table()
 
 
+def test_a_missing_library_is_said_in_one_sentence(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pytorch_metric_learning", None)
+    monkeypatch.setitem(sys.modules, "pytorch_metric_learning.losses", None)
+    with pytest.raises(SystemExit, match=r"pip install pytorch-metric-learning`\.$"):
+        PEERS["supcon"].make({}, SMALL, 2)
+
+
 def test_operations_are_those_of_the_layers_forward_and_backward():
     network = nn.Sequential(nn.Conv2d(3, 4, 2), nn.Conv2d(4, 5, 3, padding=1), nn.Flatten(), nn.Linear(5 * 49, 6))
     network[0].requires_grad_(False)
