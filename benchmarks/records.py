@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from tercet.config import Config
 
 FOLDER = Path(__file__).parent / "results"
 PACKAGES = ("tercet", "torch", "numpy", "scikit-learn", "openTSNE", "pillow")
@@ -34,3 +37,14 @@ def append(name: str, record: dict[str, Any]) -> None:
 def select(records: Iterable[dict[str, Any]], **key: Any) -> list[dict[str, Any]]:
     """The records with these values."""
     return [record for record in records if all(record.get(field) == value for field, value in key.items())]
+
+
+def settings(config: Config) -> dict[str, Any]:
+    """The configuration as a record holds it, without what differs between seeds and machines."""
+    values = json.loads(json.dumps(asdict(config)))
+    return {name: value for name, value in values.items() if name not in ("seed", "precision", "device")}
+
+
+def newest(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The records with the settings of the last one: what was measured before they were changed stays in the file."""
+    return select(records, settings=records[-1]["settings"]) if records else []

@@ -114,6 +114,7 @@ def tiny_config():
         batch_size=16,
         optimizer="muon",
         learning_rate=0.1,
+        momentum=0.85,
         flip=True,
         crop_padding=1,
         precision="fp32",

@@ -101,6 +101,7 @@ def test_evaluate_as_table_and_as_json(folder: Path, model: Path, capsys: pytest
         (["run", "nowhere", "--out", "OUT"], 1, "found nothing at 'nowhere'"),
         (["run", "digits", "--out", "OUT", "--preset", "huge"], 2, "invalid choice: 'huge'"),
         (["run", "digits", "--out", "OUT", "--margin", "-1"], 2, "--margin is -1.0"),
+        (["run", "digits", "--out", "OUT", "--epochs", "0"], 2, "--epochs is 0.0"),
         (["run", "digits", "--out", "OUT", "--size", "3"], 2, "--size is 3"),
         (["run", "digits", "--out", "OUT", "--seeds", "0"], 2, "--seeds is 0"),
         (["run", "digits", "--out", "/proc/nothing"], 1, "cannot be written"),

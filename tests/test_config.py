@@ -99,7 +99,7 @@ def test_what_is_set_stays():
         ({}, "margin", 0.25),
         ({"normalize": False}, "margin", 1.0),
         ({}, "optimizer", "muon"),
-        ({}, "learning_rate", 0.1),
+        ({}, "learning_rate", 0.24),
         ({"encoder": "classic"}, "optimizer", "adam"),
         ({"encoder": "classic"}, "learning_rate", 1e-3),
         ({"optimizer": "adam"}, "learning_rate", 1e-3),
@@ -145,6 +145,11 @@ def test_small_sets_get_smaller_batches_and_more_epochs(image_count, batch_size,
     found = resolved(image_count)
     assert (found.batch_size, found.epochs) == (batch_size, epochs)
     assert found.epochs * math.ceil(image_count / batch_size) >= found.fewest_steps
+
+
+@pytest.mark.parametrize(("image_count", "epochs"), [(45_000, 2.5), (300, 14)])
+def test_a_part_of_an_epoch_is_kept_unless_the_steps_are_too_few(image_count, epochs):
+    assert resolved(image_count, epochs=2.5).epochs == epochs
 
 
 def test_a_small_batch_asked_for_is_kept():

@@ -23,6 +23,7 @@ from tercet.preparation import choose_device, find_duplicates, prepare, repeatin
             3,
             "tercet run 'my photos' --out r --preset standard --margin 0.3 --no-normalize --flip --seed 4 --seeds 3",
         ),
+        (Config(epochs=2.5), 1, "tercet run 'my photos' --out r --preset quick --epochs 2.5"),
         (Config(class_weight="none"), 1, "tercet run 'my photos' --out r --preset quick --class-weight none"),
         (Config(widths=(8, 8, 8)), 1, ""),
     ],

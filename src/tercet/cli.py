@@ -117,6 +117,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--out", required=True, metavar="RUN", help="the run folder; one begun with the same settings is resumed")
     add("--preset", choices=PRESETS, default="quick", help="how long to train (default quick)")
+    add("--epochs", type=float, help="passes over the training images, such as 2.5 (default by preset)")
     add("--loss", choices=("triplet", "supcon"), help="(default triplet)")
     add("--mining", choices=CHOICES["mining"], help="which triplets of a batch count (default all)")
     add("--margin", type=float, help="of the triplet loss, in squared distance (default 0.25, with --no-normalize 1)")

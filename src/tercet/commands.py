@@ -1,4 +1,7 @@
-"""One function a command. Each takes the options by name, prints data on stdout and returns the exit status."""
+"""One function a command. Each takes the options by name, prints data on stdout and returns the exit status.
+
+What only some commands need is imported there: a prediction would wait as long again for figures and baselines.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +17,21 @@ from typing import Any
 
 import numpy as np
 
-from tercet import pipeline
 from tercet.config import PRESETS, Config
 from tercet.data.archive import File, list_folder, read_file
-from tercet.data.cifar10 import FILES, data_folder, fetch_cifar10
 from tercet.data.parallel import decode_files
 from tercet.errors import DataError, UsageError
 from tercet.files import write_arrays
 from tercet.model.bundle import Bundle, load_bundle
-from tercet.terminal import print_results, progress
 
 CHUNK = 256  # images decoded at a time, so that a million files need no more memory than a thousand
 
 
 def run(*, data: str, out: str, overwrite: bool, seeds: int, quiet: bool, **asked: Any) -> int:
     """Print the table, the verdict and where report and results lie."""
+    from tercet import pipeline
+    from tercet.terminal import print_results, progress
+
     with progress(quiet) as on_progress:
         results = pipeline.run(
             data, out=out, config=asked_config(**asked), seeds=seeds, overwrite=overwrite, on_progress=on_progress
@@ -42,6 +45,9 @@ def run(*, data: str, out: str, overwrite: bool, seeds: int, quiet: bool, **aske
 
 def train(*, data: str, out: str, overwrite: bool, quiet: bool, **asked: Any) -> int:
     """Print where the model lies."""
+    from tercet import pipeline
+    from tercet.terminal import progress
+
     with progress(quiet) as on_progress:
         pipeline.train(data, out=out, config=asked_config(**asked), overwrite=overwrite, on_progress=on_progress)
     print(f"model: {Path(out) / 'model'}")
@@ -55,6 +61,9 @@ def asked_config(preset: str, **options: Any) -> Config:
 
 def fetch(*, data: str, archive: str | None, url: str | None, data_dir: str | None, keep: bool, quiet: bool) -> int:
     """Print where the data set lies."""
+    from tercet.data.cifar10 import FILES, data_folder, fetch_cifar10
+    from tercet.terminal import progress
+
     folder = Path(data_dir).expanduser() if data_dir else data_folder()
     with progress(quiet) as on_progress:
         is_new = fetch_cifar10(
@@ -72,6 +81,9 @@ def fetch(*, data: str, archive: str | None, url: str | None, data_dir: str | No
 
 def evaluate(*, data: str, model: str, as_json: bool, quiet: bool) -> int:  # noqa: ARG001
     """Print the figures of a model on the test part of the data."""
+    from tercet import pipeline
+    from tercet.terminal import print_results
+
     results = pipeline.evaluate(data, load_bundle(model))
     if as_json:
         print(results.to_json())
@@ -87,6 +99,8 @@ def evaluate(*, data: str, model: str, as_json: bool, quiet: bool) -> int:  # no
 
 def report(*, run: str, quiet: bool) -> int:  # noqa: ARG001
     """Print where the page lies."""
+    from tercet import pipeline
+
     print(pipeline.report(run))
     return 0
 

@@ -21,6 +21,7 @@ from tercet.data.imageset import ImageSet
 from tercet.data.sources import Dataset, open_dataset
 from tercet.errors import UsageError
 from tercet.evaluation.duplicates import count_duplicates
+from tercet.memory import keep_freed_memory
 from tercet.model.encoder import Encoder
 from tercet.model.precision import choose_precision
 from tercet.model.pretrained import EXTRA, Backbone, frozen_encoder, is_available, open_backbone
@@ -71,6 +72,7 @@ def prepare(
 ) -> Work:
     """Read and split the data, claim the run folder, fill in the configuration; write `run.json` on a fresh start."""
     started = time.perf_counter()
+    keep_freed_memory()
     network = open_backbone(backbone) if config.encoder == "pretrained" else None  # first: it may be missing
     device = choose_device(config.device)
     dataset = open_dataset(data, size=config.size, on_progress=partial(on_progress, "read"))
@@ -172,6 +174,7 @@ def repeating_command(verb: str, data: str | Path, out: Path, config: Config, se
     """The command line that asks for the same run; empty for what only Python can ask for."""
     preset = next((name for name, candidate in PRESETS.items() if candidate.epochs == config.epochs), "quick")
     options = (
+        "epochs",
         "loss",
         "mining",
         "margin",

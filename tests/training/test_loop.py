@@ -1,4 +1,3 @@
-import logging
 from dataclasses import replace
 from functools import partial
 
@@ -12,7 +11,13 @@ from tercet.training import loop
 from tercet.training.checkpoint import Checkpoint, TrainingState
 from tercet.training.encoder import train_encoder
 from tercet.training.guard import Guard
-from tercet.training.loop import augment, image_inputs, plan_epoch, rate_scale, train_network, update_average
+from tercet.training.loop import (
+    augment,
+    image_inputs,
+    rate_scale,
+    train_network,
+    update_average,
+)
 
 
 class Interruption(Exception):  # noqa: N818
@@ -52,8 +57,14 @@ def resumed(training, config, folder, steps):
 
 @pytest.mark.parametrize(
     "change",
-    [{}, {"mining": "random"}, {"optimizer": "adam", "learning_rate": 1e-3}, {"loss": "supcon", "cutout": 3}],
-    ids=["all", "random mining", "adam", "supcon"],
+    [
+        {},
+        {"mining": "random"},
+        {"optimizer": "adam", "learning_rate": 1e-3},
+        {"loss": "supcon", "cutout": 3},
+        {"epochs": 5.5 / 3},
+    ],
+    ids=["all", "random mining", "adam", "supcon", "part of an epoch"],
 )
 def test_a_resumed_run_equals_the_uninterrupted_one(training, tmp_path, change):
     train, config = training
@@ -126,6 +137,15 @@ def test_trains_any_network_by_any_loss_and_records_each_epoch(tiny_set, tiny_co
     assert history[-1]["loss"] < 0.5 * history[0]["loss"]
 
 
+def test_a_last_epoch_that_is_not_whole_ends_early_and_is_recorded(tiny_set, tiny_config):
+    config, steps = replace(tiny_config, epochs=5 / 3), []
+    _, _, history = train_linear(
+        tiny_set, config, nn.functional.cross_entropy, on_step=lambda done, total: steps.append((done, total))
+    )
+    assert steps == [(step, 5) for step in range(1, 6)]
+    assert [(record["epoch"], record["step"], record["images"]) for record in history] == [(1, 3, 48), (2, 5, 80)]
+
+
 def test_returns_the_average_not_the_last_weights(tiny_set, tiny_config):
     network, average, _ = train_linear(tiny_set, tiny_config, nn.functional.cross_entropy)
     assert average is not network
@@ -194,24 +214,6 @@ def test_images_larger_than_the_network_are_cropped_without_a_border(tiny_config
     config = replace(tiny_config, size=9, flip=False, crop_padding=2)
     cropped = augment(images, indices, 0, config, torch.Generator().manual_seed(0))
     assert torch.equal(cropped, random_crop(images, 9, 0, torch.Generator().manual_seed(0)))
-
-
-def test_the_plan_differs_between_epochs_and_seeds_only(tiny_set, tiny_config):
-    plan = plan_epoch(tiny_set.labels, tiny_config, 0)
-    assert plan.shape == (3, 16)
-    assert torch.equal(plan, plan_epoch(tiny_set.labels, tiny_config, 0))
-    assert not torch.equal(plan, plan_epoch(tiny_set.labels, tiny_config, 1))
-    assert not torch.equal(plan, plan_epoch(tiny_set.labels, replace(tiny_config, seed=1), 0))
-
-
-def test_says_once_which_classes_repeat_images(tiny_config, caplog):
-    labels = torch.tensor([0] * 30 + [1] * 3)
-    with caplog.at_level(logging.INFO):
-        for epoch in (0, 1):
-            plan_epoch(labels, tiny_config, epoch)
-    assert [record.getMessage() for record in caplog.records] == [
-        "1 classes have fewer than 8 images and repeat some in a batch"
-    ]
 
 
 def test_the_rate_rises_to_its_peak_and_falls_to_zero():

@@ -45,10 +45,24 @@ def fit_cnn(
     checkpoint: Checkpoint,
     on_step: OnStep = lambda *_: None,
 ) -> tuple[Classify, History]:
+    """`train_cnn` as a way to classify."""
+    network, history = train_cnn(config, train, validation, checkpoint=checkpoint, on_step=on_step)
+    return lambda inputs: torch.softmax(embed(network, inputs), dim=1), history
+
+
+def train_cnn(
+    config: Config,
+    train: Part,
+    validation: Part,
+    *,
+    checkpoint: Checkpoint,
+    on_step: OnStep = lambda *_: None,
+) -> tuple[nn.Sequential, History]:
     """The encoder's network and a linear layer, trained by cross-entropy on the images the encoder sees.
 
     What is frozen in the encoder is frozen here: both then see the same features of the images. Same first weights,
-    batches, augmentation, optimizer, schedule and averaging; label smoothing is its own.
+    batches, augmentation, optimizer, schedule and averaging; label smoothing is its own. Of the result the first part
+    gives embeddings, the whole logits.
     """
     encoder = fresh_encoder(config, train, normalize=False)
     with torch.random.fork_rng(devices=[]):
@@ -71,7 +85,8 @@ def fit_cnn(
         describe=describe,
         on_step=on_step,
     )
-    return lambda inputs: torch.softmax(embed(average, inputs), dim=1), history
+    assert isinstance(average, nn.Sequential)
+    return average, history
 
 
 def fit_logistic_regression(train: ImageSet, validation: ImageSet, on_step: OnStep = lambda *_: None) -> Classify:

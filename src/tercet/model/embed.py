@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from tercet.model.precision import autocast
 
-BATCH = 500  # images a forward pass; the batch of training, so that its kernels are there
-BATCH_PIXELS = BATCH * 73**2  # and fewer of more than 73 x 73 pixels, which is what is kept for networks of 64
+# Images a forward pass, and fewer where they are large. Small batches are the faster ones on a CPU: what a layer gives
+# stays near the processor, and the system need not clear new memory for each. docs/log.md, 2026-11-24.
+BATCH = 125
+BATCH_PIXELS = 20 * 146**2
 
 
 @torch.no_grad()

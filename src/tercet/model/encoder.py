@@ -52,8 +52,8 @@ class FastBackbone(nn.Module):
 
     def __init__(self, dimensions: int, widths: Sequence[int], stride: int = 1) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(3, 24, kernel_size=2, stride=stride)  # 24 = 12 patch directions and their negatives
-        self.stem.weight.requires_grad_(False)
+        # 24 = 12 patch directions and their negatives. Frozen, so no gradient need come back through its many places.
+        self.stem = nn.Conv2d(3, 24, kernel_size=2, stride=stride).requires_grad_(False)
         self.groups = nn.Sequential(
             *(_group(before, after) for before, after in zip((24, *widths[:-1]), widths, strict=True))
         )
@@ -61,8 +61,10 @@ class FastBackbone(nn.Module):
 
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D"]:
         """Embed normalised pixels."""
-        with torch.autocast(pixels.device.type, enabled=False):  # whitening would blow up bfloat16's rounding of pixels
-            whitened = self.stem(pixels)
+        device = pixels.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else pixels.dtype
+        with torch.autocast(device, enabled=False):  # whitening would blow up bfloat16's rounding of pixels
+            whitened = self.stem(pixels).to(dtype)
         features = self.groups(nn.functional.gelu(whitened))
         projected: Tensor = self.project(features.amax(dim=(2, 3)))
         return projected

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from tercet.training.triplets import triplet_count
 
-# docs/log.md, 2026-11-24: healthy steps turn the weights by 5 degrees at most, at ten times the rate some exceed 25;
-# embeddings that lay below the share for 20 steps still came apart by themselves.
+# docs/log.md, 2026-11-24: healthy steps turn the weights by 12 degrees at most, those of a rate many times too high by
+# 25 and more; embeddings that lay below the share for 20 steps still came apart by themselves.
 MOST_DEGREES = 20.0
 COLLAPSED_SHARE = 0.005
 COLLAPSED_STEPS = 25

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 import time
 from collections.abc import Callable
 
@@ -60,7 +61,7 @@ def train_network(
     checkpoints written before stay good.
     """
     device = next(network.parameters()).device
-    plan = [(epoch, indices) for epoch in range(config.epochs) for indices in plan_epoch(labels, config, epoch)]
+    plan = plan_steps(labels, config)
     optimizers = build_optimizers(network, config)
     state = TrainingState(network, copy.deepcopy(network), optimizers)
     checkpoint.restore(state)
@@ -88,11 +89,20 @@ def train_network(
         on_step(state.step, len(plan))
         if state.step == len(plan) or plan[state.step][0] != epoch:
             state.close_epoch(epoch + 1, describe(state.average, outputs.detach().float(), batch_labels))
-            logger.info("epoch %d of %d: %s", epoch + 1, config.epochs, state.history[-1])
+            logger.info("epoch %d of %g: %s", epoch + 1, config.epochs, state.history[-1])
         if state.step == len(plan) or time.monotonic() - saved > CHECKPOINT_SECONDS:
             checkpoint.save(state)
             saved = time.monotonic()
     return state.average, state.history
+
+
+def plan_steps(labels: Int64[Tensor, " N"], config: Config) -> list[tuple[int, Int64[Tensor, " B"]]]:
+    """The epoch and the image indices of every step; a last epoch that is not whole ends early. At least one step."""
+    plan = [
+        (epoch, indices) for epoch in range(math.ceil(config.epochs)) for indices in plan_epoch(labels, config, epoch)
+    ]
+    steps_per_epoch = len(plan) / math.ceil(config.epochs)  # every epoch has as many
+    return plan[: max(1, round(config.epochs * steps_per_epoch))]
 
 
 def plan_epoch(labels: Int64[Tensor, " N"], config: Config, epoch: int) -> Int64[Tensor, "S B"]:

@@ -1,0 +1,172 @@
+"""Losses and miners of pytorch-metric-learning, each with the short grid that its setting is chosen from.
+
+Each is trained by our loop as it is: network, batches, augmentation, optimizer, schedule, guard. A loss with weights of
+its own (proxies, class weights) has them trained by the same optimizer. Distances and defaults are the library's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.versus_cross_entropy import CROSS_ENTROPY
+from tercet.config import Config
+from tercet.data.imageset import ImageSet
+from tercet.training.checkpoint import Checkpoint, History
+from tercet.training.encoder import GALLERY_IMAGES, fresh_encoder, knn_accuracy, part_inputs, train_encoder
+from tercet.training.guard import Guard
+from tercet.training.loop import train_network
+from tercet.training.randomness import derived_generator, derived_seed
+
+OURS = "triplet (tercet)"
+Settings = dict[str, Any]
+
+
+class Peer(NamedTuple):
+    """How to make the loss `(embeddings, labels) -> scalar`, and the settings to choose from."""
+
+    make: Callable[[Settings, Config, int], nn.Module]  # (settings, configuration, number of classes)
+    grid: tuple[Settings, ...]
+    normalize: bool | None = None  # None is as configured
+    changes: Settings = {}  # of the configuration  # noqa: RUF012
+
+
+def library(module: str) -> Any:
+    """A module of pytorch-metric-learning, or one sentence."""
+    try:
+        return import_module(f"pytorch_metric_learning.{module}")
+    except ImportError as error:
+        raise SystemExit(
+            f"this needs the losses of pytorch-metric-learning ({error}); run `pip install pytorch-metric-learning`."
+        ) from error
+
+
+def library_version() -> str | None:
+    """Its version, if it is installed."""
+    try:
+        return version("pytorch-metric-learning")
+    except PackageNotFoundError:
+        return None
+
+
+class Mined(nn.Module):
+    """A loss on what a miner leaves of the batch."""
+
+    def __init__(self, loss: nn.Module, miner: nn.Module | None = None) -> None:
+        super().__init__()
+        self.loss = loss
+        self.miner = miner
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """The value of the loss."""
+        found: Tensor = self.loss(embeddings, labels, self.miner(embeddings, labels) if self.miner else None)
+        return found
+
+
+class Classifier(nn.Module):
+    """A linear layer and cross-entropy, as one loss on embeddings."""
+
+    def __init__(self, dimensions: int, class_count: int, label_smoothing: float) -> None:
+        super().__init__()
+        self.linear = nn.Linear(dimensions, class_count)
+        self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """The value of the loss."""
+        found: Tensor = self.loss(self.linear(embeddings), labels)
+        return found
+
+
+def _loss(name: str, *arguments: Any, **settings: Any) -> nn.Module:
+    made: nn.Module = getattr(library("losses"), name)(*arguments, **settings)
+    return made
+
+
+def _miner(name: str, **settings: Any) -> nn.Module:
+    made: nn.Module = getattr(library("miners"), name)(**settings)
+    return made
+
+
+# A library's default stands in each grid; the other values are guesses around it.
+MARGINS = tuple({"margin": margin} for margin in (0.05, 0.1, 0.2, 0.4))
+TEMPERATURES = tuple({"temperature": temperature} for temperature in (0.05, 0.1, 0.2))
+SLOPES = ({"beta": 50, "base": 0.5}, {"beta": 10, "base": 0.5}, {"beta": 50, "base": 1.0})
+PEERS = {
+    "triplet, semi-hard": Peer(
+        lambda settings, *_: Mined(
+            _loss("TripletMarginLoss", **settings),
+            _miner("TripletMarginMiner", **settings, type_of_triplets="semihard"),
+        ),
+        MARGINS,
+    ),
+    "triplet, batch-hard": Peer(
+        lambda settings, *_: Mined(_loss("TripletMarginLoss", **settings), _miner("BatchHardMiner")), MARGINS
+    ),
+    "multi-similarity": Peer(
+        lambda settings, *_: Mined(_loss("MultiSimilarityLoss", **settings), _miner("MultiSimilarityMiner")), SLOPES
+    ),
+    "supcon": Peer(lambda settings, *_: Mined(_loss("SupConLoss", **settings)), TEMPERATURES),
+    "proxy anchor": Peer(
+        lambda settings, config, classes: Mined(_loss("ProxyAnchorLoss", classes, config.dimensions, **settings)),
+        ({"alpha": 32}, {"alpha": 16}, {"alpha": 8}),
+    ),
+    "normalised softmax": Peer(
+        lambda settings, config, classes: Mined(_loss("NormalizedSoftmaxLoss", classes, config.dimensions, **settings)),
+        TEMPERATURES,
+    ),
+    "cross-entropy": Peer(
+        lambda _, config, classes: Classifier(config.dimensions, classes, config.label_smoothing),
+        ({},),  # its settings are those of benchmarks.versus_cross_entropy
+        normalize=False,
+        changes=CROSS_ENTROPY,
+    ),
+}
+
+
+class WithLoss(nn.Module):
+    """An encoder that carries the loss, so that the optimizer moves the loss's weights too."""
+
+    def __init__(self, encoder: nn.Module, loss: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.loss = loss
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The embeddings."""
+        embeddings: Tensor = self.encoder(images)
+        return embeddings
+
+
+def train_peer(
+    name: str, settings: Settings, config: Config, train: ImageSet, validation: ImageSet
+) -> tuple[nn.Module, History]:
+    """The encoder trained by a peer's loss, or by ours, and the history with the 10 nearest neighbours' accuracy."""
+    if name == OURS:
+        return train_encoder(config, train, validation)
+    peer = PEERS[name]
+    encoder = fresh_encoder(config, train, normalize=config.normalize if peer.normalize is None else peer.normalize)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(config.seed, "peer"))
+        network = WithLoss(encoder, peer.make(settings, config, len(train.classes)).to(config.device))
+    chosen = torch.randperm(len(train), generator=derived_generator(config.seed, "gallery"))[:GALLERY_IMAGES]
+    gallery = train.select(chosen)
+    average, history = train_network(
+        network,
+        network.loss,
+        train.labels,
+        part_inputs(train, config),
+        config,
+        generator=torch.Generator(),
+        checkpoint=Checkpoint(None, ""),
+        guard=Guard(spreads=True),
+        describe=lambda average, _outputs, _labels: {
+            "validation_accuracy": knn_accuracy(average, gallery, validation, config.precision)
+        },
+    )
+    assert isinstance(average, WithLoss)
+    return average.encoder.eval(), history

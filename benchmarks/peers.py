@@ -1,0 +1,220 @@
+"""Ours beside other losses and miners in our own training, and beside recipes as their projects publish them.
+
+    python -m benchmarks.peers                    all, hours; needs $TERCET_CIFAR10 and pytorch-metric-learning
+    python -m benchmarks.peers --minutes 12 --only supcon "triplet, semi-hard"
+    python -m benchmarks.peers --table
+    python -m benchmarks.peers --figure           docs/figures/peers.png
+
+(a) Only loss and mining differ: network, batches, augmentation, optimizer, schedule and seconds are those of our
+training in the settings of `standard`. A peer's setting is the best of its grid (benchmarks/peer_losses.py) on the
+validation part, at the steps of `quick` with seed 0. Cross-entropy's are those of benchmarks.versus_cross_entropy.
+(b) Recipes as published (benchmarks/recipes.py), in the same seconds: not their setting, they are made for far longer
+training on a GPU.
+
+The seconds are those of training steps: the seconds a step are measured once a method and turned into a number of
+steps, so that every schedule comes to its end. On the way the 10 nearest neighbours' accuracy on the validation part is
+noted, after each epoch in (a), at some marks in (b), with the clock stopped. Each is judged by the small network on its
+frozen embedding; the test set is read once. One seed, three for ours and for the nearest of (a) on validation.
+results/peers.jsonl has one line a method and seed, besides those of tuning and pace; what is there is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import records
+from benchmarks.peer_losses import OURS, PEERS, library_version, train_peer
+from benchmarks.peer_results import NAME, curves, figure, nearest, table
+from benchmarks.probes import embedded, fit_probe, read_off
+from benchmarks.rates import PACE_STEPS, seconds_per_step, with_steps
+from benchmarks.recipes import RECIPES, train_recipe
+from benchmarks.versus_cross_entropy import parts
+from tercet.config import PRESETS, Config, resolve
+from tercet.data.sources import Dataset, open_dataset
+from tercet.errors import TrainingError
+from tercet.evaluation.look import save
+from tercet.model.precision import choose_precision
+from tercet.preparation import JPEG_NOTE, PRECISION_IMAGES, choose_device, fitting_precision
+from tercet.run_folder import commit, machine
+from tercet.training.encoder import GALLERY_IMAGES, knn_accuracy
+from tercet.training.randomness import derived_generator
+
+MINUTES = 12.0
+MARKS = (1 / 12, 2 / 12, 4 / 12, 8 / 12)  # of the seconds of a recipe, where it is looked at besides the end
+PACE_SECONDS = 15.0  # of steps in one round, at most PACE_STEPS of them
+SEEDS = 3  # of ours and of the nearest
+FIGURE = Path("docs/figures/peers.png")
+
+
+def resolved(method: str, preset: str, seed: int, dataset: Dataset) -> Config:
+    """Our settings with what a peer changes in them, complete but for the precision."""
+    changes = PEERS[method].changes if method in PEERS else {}
+    config = replace(PRESETS[preset], seed=seed, device=choose_device(PRESETS[preset].device), **changes)
+    return resolve(config, image_count=len(parts(dataset, seed)[0]), size=dataset.size, flip=True)
+
+
+def with_precision(config: Config, dataset: Dataset) -> Config:
+    """The precision that fits our network here, which table (a) shares."""
+    train, _ = parts(dataset, config.seed)
+    return replace(config, precision=fitting_precision(config, train)) if config.precision == "auto" else config
+
+
+def chosen_setting(method: str, dataset: Dataset) -> dict[str, Any]:
+    """The best of a peer's grid on validation; trains what was not tried yet."""
+    grid = PEERS[method].grid if method in PEERS else ({},)
+    if len(grid) == 1:
+        return grid[0]
+    config = resolved(method, "quick", 0, dataset)
+    train, validation = parts(dataset, 0)
+    scores = []
+    for setting in grid:
+        key = {"kind": "tuning", "method": method, "loss_settings": setting, "settings": records.settings(config)}
+        if not records.has(NAME, **key):
+            tried = with_precision(config, dataset)
+            try:
+                encoder, history = train_peer(method, setting, tried, train, validation)
+                pairs = embedded(encoder, train, validation, tried)
+                _, accuracy = fit_probe(*pairs, len(train.classes), tried)
+                outcome = {"head_validation_accuracy": accuracy, "points": points_of(history)}
+            except TrainingError as error:
+                outcome = {"head_validation_accuracy": 0.0, "error": str(error)}
+            append({**key, **outcome})
+        scores.append(records.select(records.read(NAME), **key)[-1]["head_validation_accuracy"])
+    return grid[scores.index(max(scores))]
+
+
+def paced_steps(method: str, settings: dict[str, Any], minutes: float, seconds_of: Callable[[int], float]) -> int:
+    """The steps that so many minutes give; `seconds_of(steps)` trains for the measurement, which is done once."""
+    key = {"kind": "pace", "method": method, "settings": settings}
+    if not records.has(NAME, **key):
+        steps = min(PACE_STEPS, max(2, round(PACE_SECONDS / seconds_of(1))))
+        append({**key, "step_seconds": seconds_per_step({method: seconds_of}, steps)[method]})
+    pace = records.select(records.read(NAME), **key)[-1]["step_seconds"]
+    return max(1, round(60 * minutes / pace))
+
+
+def measure_peer(method: str, seed: int, minutes: float, dataset: Dataset) -> None:
+    """One loss with one seed, for table (a)."""
+    setting = chosen_setting(method, dataset)
+    config = resolved(method, "standard", seed, dataset)
+    train, validation = parts(dataset, seed)
+    settings = {**records.settings(config), "loss_settings": setting}
+    fitted = with_precision(config, dataset)
+
+    def seconds_of(steps: int) -> float:
+        few = with_steps(fitted, train.labels, steps)
+        return float(train_peer(method, setting, few, train, validation)[1][-1]["seconds"])
+
+    key = {"kind": "run", "table": "a", "method": method, "seed": seed, "minutes": minutes, "settings": settings}
+    if there(key):
+        return
+    try:
+        config = with_steps(fitted, train.labels, paced_steps(method, settings, minutes, seconds_of))
+        encoder, history = train_peer(method, setting, config, train, validation)
+    except TrainingError as error:
+        append({**key, "error": str(error)})
+        return
+    finish(key, encoder, points_of(history), history[-1]["step"], config, dataset)
+
+
+def measure_recipe(method: str, seed: int, minutes: float, dataset: Dataset) -> None:
+    """One recipe with one seed, for table (b)."""
+    key = {"kind": "run", "table": "b", "method": method, "seed": seed, "minutes": minutes, "settings": {}}
+    if there(key):
+        return
+    train, validation = parts(dataset, seed)
+    config = resolved(OURS, "standard", seed, dataset)
+    trial = RECIPES[method](train, config)
+    config = replace(config, precision=choose_precision(trial.network, train.images[:PRECISION_IMAGES]))
+
+    def seconds_of(steps: int) -> float:
+        return train_recipe(RECIPES[method](train, config), steps, lambda _: 0.0, ())[-1][0]
+
+    steps = paced_steps(method, {}, minutes, seconds_of)
+    chosen = torch.randperm(len(train), generator=derived_generator(seed, "gallery"))[:GALLERY_IMAGES]
+    gallery = train.select(chosen)
+    recipe = RECIPES[method](train, config)
+    points = train_recipe(
+        recipe,
+        steps,
+        lambda network: knn_accuracy(network, gallery, validation, config.precision),
+        [60 * minutes * mark for mark in MARKS],
+    )
+    finish(key, recipe.network, points, steps, config, dataset)
+
+
+def finish(
+    key: dict[str, Any],
+    network: torch.nn.Module,
+    points: Sequence[tuple[float, float]],
+    steps: int,
+    config: Config,
+    dataset: Dataset,
+) -> None:
+    """Judge the frozen embedding and append the record."""
+    figures, _, (embeddings, labels) = read_off(network, *parts(dataset, key["seed"]), dataset.test, config)
+    record = {
+        **key,
+        "data": JPEG_NOTE if dataset.name.startswith("cifar10-jpeg") else dataset.name,
+        "n_test": len(labels),
+        "dimensions": embeddings.shape[1],
+        "precision": config.precision,
+        "steps": steps,
+        "step_seconds": points[-1][0],
+        **figures,
+        "points": points,
+    }
+    append(record)
+    print(f"{key['method']}, seed {key['seed']}: {100 * figures['head_accuracy']:.2f} %")
+
+
+def points_of(history: list[dict[str, Any]]) -> list[tuple[float, float]]:
+    """(seconds in steps, validation accuracy) after each epoch."""
+    return [(record["seconds"], record["validation_accuracy"]) for record in history]
+
+
+def append(record: dict[str, Any]) -> None:
+    """Add a record, with where it was measured."""
+    where = {"machine": machine(), "commit": commit(), "pytorch-metric-learning": library_version()}
+    records.append(NAME, {**record, **where, "command": f"python -m benchmarks.{NAME}"})
+
+
+def there(key: dict[str, Any]) -> bool:
+    """Whether it was measured; says so."""
+    found = records.has(NAME, **key)
+    if found:
+        print(f"{key['method']}, seed {key['seed']}: is there already")
+    return found
+
+
+def main() -> None:
+    """Measure what is not there yet, or print the tables, or draw the figure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=MINUTES)
+    parser.add_argument("--only", nargs="+", choices=[OURS, *PEERS, *RECIPES], help="one seed of these")
+    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--figure", action="store_true")
+    options = parser.parse_args()
+    if options.table:
+        print(table())
+    if options.figure:
+        save(figure(*curves()), FIGURE)
+    if options.table or options.figure:
+        return
+    dataset = open_dataset("cifar10")
+    for method in options.only or (OURS, *PEERS, *RECIPES):
+        (measure_recipe if method in RECIPES else measure_peer)(method, 0, options.minutes, dataset)
+    for seed in range(1, 1 if options.only else SEEDS):
+        for method in (OURS, nearest()):
+            if method:
+                measure_peer(method, seed, options.minutes, dataset)
+
+
+if __name__ == "__main__":
+    main()

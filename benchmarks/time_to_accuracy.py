@@ -1,0 +1,186 @@
+"""Time to accuracy: seconds from images in memory to encoder and head, and what these then reach on the test set.
+
+    python -m benchmarks.time_to_accuracy quick               one seed; needs $TERCET_CIFAR10
+    python -m benchmarks.time_to_accuracy standard --seeds 3
+    python -m benchmarks.time_to_accuracy --table
+
+Settings were chosen on validation images before; here the encoder learns from all training images. The seconds begin
+with the images in memory and end with the fitted head. In them are the self-test of the precision, the encoder, the
+embedding of all images by it and the head, whose weight decay is chosen on 2 % of the embeddings, which it is not
+fitted on. Not in them are the reading of the data and the test set, which is read once. No accuracy is looked at
+between epochs, but for a handful of training images.
+The machine's rate is that of a matrix product of 2048 x 2048 in the same process, just before; the operations of the
+training are those of its convolutions and linear layers as they ran (benchmarks/rates.py), over the seconds of its
+steps. Peak memory is that of the process until the head is fitted, reading the data included.
+results/time_to_accuracy.jsonl has one line a preset and seed; what is there with the same settings is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import torch
+
+from benchmarks import records
+from benchmarks.probes import fit_probe, hold_out, judge, probabilities, search
+from benchmarks.rates import counted_operations, matrix_product_rates
+from benchmarks.tables import markdown, spread
+from tercet.config import PRESETS, Config, resolve
+from tercet.data.sources import Dataset, open_dataset
+from tercet.model.embed import embed
+from tercet.model.head import Head
+from tercet.preparation import JPEG_NOTE, choose_device, fitting_precision
+from tercet.run_folder import commit, machine, peak_memory_bytes
+from tercet.training import encoder as training
+from tercet.training.encoder import train_encoder
+
+NAME = "time_to_accuracy"
+HELD_OUT = 0.02  # of the embeddings, from the head: a guess
+LOOKED_AT = 10  # images whose accuracy is asked for after an epoch, which the loop wants
+TARGETS = {  # must, aim; seconds with the accuracy to be reached in them
+    "quick": ("86 % in 180 s", "86 % in 90 s"),
+    "standard": ("90 % in 900 s", "90 % in 360 s"),
+    "full": ("92 % in 3,600 s", "93.5 % in 3,600 s"),
+}
+
+
+class Trained(NamedTuple):
+    """What a person waits for, and how long."""
+
+    encoder: torch.nn.Module
+    head: Head
+    precision: str
+    figures: dict[str, Any]
+
+
+def resolved(preset: str, seed: int, dataset: Dataset) -> Config:
+    """The preset with everything filled in but the precision."""
+    config = replace(PRESETS[preset], seed=seed, device=choose_device(PRESETS[preset].device))
+    return resolve(config, image_count=len(dataset.train), size=dataset.size, flip=True)
+
+
+def train(config: Config, dataset: Dataset) -> Trained:
+    """Encoder and head from all training images, with the seconds of each part."""
+    images, marks = dataset.train, [time.perf_counter()]
+    if config.precision == "auto":
+        config = replace(config, precision=fitting_precision(config, images))
+    marks.append(time.perf_counter())
+    with counted_operations() as operations, patch.object(training, "GALLERY_IMAGES", LOOKED_AT):
+        encoder, history = train_encoder(config, images, images.select(torch.arange(LOOKED_AT)))
+    marks.append(time.perf_counter())
+    pair = embed(encoder, images.images, precision=config.precision), images.labels
+    marks.append(time.perf_counter())
+    head, _ = fit_probe(*hold_out(pair, HELD_OUT, config.seed), len(images.classes), config)
+    marks.append(time.perf_counter())
+    parts = ("precision_seconds", "encoder_seconds", "embedding_seconds", "head_seconds")
+    figures = {
+        "seconds": round(marks[-1] - marks[0], 2),
+        **{part: round(end - begin, 2) for part, begin, end in zip(parts, marks[:-1], marks[1:], strict=True)},
+        "steps": history[-1]["step"],
+        "images_per_second": round(history[-1]["images"] / history[-1]["seconds"], 1),
+        "gflop_per_second": round(operations.count / history[-1]["seconds"] / 1e9, 1),
+        "peak_memory_bytes": peak_memory_bytes(),
+    }
+    return Trained(encoder, head, config.precision, figures)
+
+
+def measure(preset: str, seed: int, dataset: Dataset) -> None:
+    """Train once, read the test set once, append the record."""
+    config = resolved(preset, seed, dataset)
+    rates = matrix_product_rates(config.device)
+    encoder, head, precision, figures = train(config, dataset)
+    test = dataset.test
+    embeddings = embed(encoder, test.images)
+    shares = probabilities(head, embeddings)
+    mirrored = probabilities(head, embed(encoder, test.images.flip(3)))
+    accuracy, error = judge(shares, test.labels)
+    record = {
+        **key(preset, seed, config),
+        "data": JPEG_NOTE if dataset.name.startswith("cifar10-jpeg") else dataset.name,
+        "n_train": len(dataset.train),
+        "n_test": len(test),
+        "epochs": config.epochs,
+        "precision": precision,
+        "test_accuracy": accuracy,
+        "test_accuracy_with_mirror_images": judge((shares + mirrored) / 2, test.labels)[0],
+        "calibration_error": error,
+        **search(embeddings, test.labels),
+        **figures,
+        "matrix_product_gflop_per_second": rates,
+        "machine": machine(),
+        "commit": commit(),
+        "command": f"python -m benchmarks.{NAME} {preset}",
+    }
+    records.append(NAME, record)
+    print(f"{preset}, seed {seed}: {100 * accuracy:.2f} % in {figures['seconds']:.0f} s")
+
+
+def key(preset: str, seed: int, config: Config) -> dict[str, Any]:
+    """What a measurement is known by."""
+    return {"preset": preset, "seed": seed, "settings": records.settings(config)}
+
+
+def table() -> str:
+    """A row a preset: mean ± standard deviation over the seeds with the newest settings, as Markdown."""
+    columns = (
+        "preset",
+        "n",
+        "accuracy, %",
+        "with mirror images, %",
+        "seconds",
+        "must",
+        "aim",
+        "recall@1, %",
+        "MAP@R, %",
+    )
+    rows = [[*columns, "calibration error, %", "images/s", "GFLOP/s (of the matrix product's)", "peak memory, GiB"]]
+    older = 0
+    for preset, (must, aim) in TARGETS.items():
+        every = records.select(records.read(NAME), preset=preset)
+        found = records.newest(every)
+        older += len(every) - len(found)
+        if not found:
+            continue
+        rates = [record["matrix_product_gflop_per_second"][record["precision"]] for record in found]
+        shares = [record["gflop_per_second"] / rate for record, rate in zip(found, rates, strict=True)]
+
+        def cell(name: str, form: str = ".2f", scale: float = 100, found: Any = found) -> str:
+            return spread([record[name] or 0 for record in found], form, scale)
+
+        rows.append(
+            [
+                *(preset, str(len(found)), cell("test_accuracy"), cell("test_accuracy_with_mirror_images")),
+                *(cell("seconds", ".0f", 1), must, aim, cell("recall@1"), cell("map@r"), cell("calibration_error")),
+                cell("images_per_second", ",.0f", 1),
+                f"{cell('gflop_per_second', '.0f', 1)} ({spread(shares, '.0f', 100)} %)",
+                cell("peak_memory_bytes", ".2f", 2**-30),
+            ]
+        )
+    note = f"\n\nLeft out: {older} older records with other settings." if older else ""
+    return markdown(rows) + note
+
+
+def main() -> None:
+    """Measure what is not there yet, or print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("preset", nargs="?", choices=TARGETS)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--table", action="store_true")
+    options = parser.parse_args()
+    if options.preset:
+        dataset = open_dataset("cifar10")
+        for seed in range(options.seeds):
+            if records.has(NAME, **key(options.preset, seed, resolved(options.preset, seed, dataset))):
+                print(f"{options.preset}, seed {seed}: is there already")
+            else:
+                measure(options.preset, seed, dataset)
+    if options.table or not options.preset:
+        print(table())
+
+
+if __name__ == "__main__":
+    main()

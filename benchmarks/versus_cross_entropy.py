@@ -1,0 +1,207 @@
+"""Ours against the same network trained end to end by cross-entropy, in the same training seconds.
+
+    python -m benchmarks.versus_cross_entropy quick               five seeds; needs $TERCET_CIFAR10
+    python -m benchmarks.versus_cross_entropy standard            three seeds
+    python -m benchmarks.versus_cross_entropy --table
+
+Both learn from the training part with the same batches, augmentation and first weights. The seconds a step of both,
+taken in turns, and those of our embedding pass and head are measured once a budget and written down as a record of
+their own. From them follow the steps that cross-entropy gets: as many as fit into the seconds of our preset's steps,
+embedding pass and head together. All seeds use these steps.
+Ours is the frozen embedding with the small network on it. Of cross-entropy there is its own output, and its frozen
+128-d embedding with the same small network, whose fitting comes to it without being counted. For 1 % and 10 % of the
+labels the same images of each class are drawn for both; a fifth of them chooses the weight decay. Searches are by the
+cosine. The test set is read once a method and seed.
+Our settings are those of the preset, cross-entropy's the same but for `CROSS_ENTROPY`.
+results/versus_cross_entropy.jsonl has one line a budget, method and seed; what is there already is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from benchmarks import records
+from benchmarks.probes import embedded, fit_probe, hold_out, judge, probabilities, read_off, stratified
+from benchmarks.rates import PACE_STEPS, seconds_per_step, with_steps
+from benchmarks.tables import interval, markdown, spread
+from tercet.config import PRESETS, Config, resolve
+from tercet.data.imageset import ImageSet
+from tercet.data.sources import Dataset, open_dataset
+from tercet.evaluation.baselines import train_cnn
+from tercet.preparation import JPEG_NOTE, choose_device, fitting_precision
+from tercet.run_folder import commit, machine
+from tercet.training.checkpoint import Checkpoint, History
+from tercet.training.encoder import fresh_encoder, train_encoder
+from tercet.training.loop import plan_steps
+
+NAME = "versus_cross_entropy"
+CROSS_ENTROPY: dict[str, Any] = {}  # settings in which the twin differs from the preset
+SEEDS = {"quick": 5, "standard": 3}
+OURS, TWIN = "triplet", "cross-entropy"
+FEW_LABELS = (0.01, 0.1)
+HELD_OUT = 0.2  # of the few labels, for the choice of weight decay: a guess
+METRICS = {  # name in the record -> what the table says
+    "accuracy": "accuracy (ours: head; cross-entropy: its own output)",
+    "head_accuracy": "accuracy, small network on the frozen embedding",
+    "accuracy_10_percent": "the same with 10 % of the labels",
+    "accuracy_1_percent": "the same with 1 % of the labels",
+    "recall@1": "recall@1",
+    "map@r": "MAP@R",
+    "calibration_error": "calibration error (ours: head; cross-entropy: its own output)",
+    "head_calibration_error": "calibration error, small network on the frozen embedding",
+}
+
+
+def parts(dataset: Dataset, seed: int) -> tuple[ImageSet, ImageSet]:
+    """Training and validation part, as a run has them."""
+    return dataset.train.split(seed) if dataset.validation is None else (dataset.train, dataset.validation)
+
+
+def resolved(budget: str, method: str, seed: int, train: ImageSet, size: int) -> Config:
+    """A method's settings with everything filled in but the precision."""
+    changes = CROSS_ENTROPY if method == TWIN else {}
+    config = replace(PRESETS[budget], seed=seed, device=choose_device(PRESETS[budget].device), **changes)
+    return resolve(config, image_count=len(train), size=size, flip=True)
+
+
+def train_method(method: str, config: Config, train: ImageSet, validation: ImageSet) -> tuple[nn.Module, History]:
+    """The encoder, or the encoder and the linear layer of cross-entropy, and the history."""
+    if method == OURS:
+        return train_encoder(config, train, validation)
+    return train_cnn(config, train, validation, checkpoint=Checkpoint(None, ""))
+
+
+def pace(budget: str, dataset: Dataset, steps: int = PACE_STEPS) -> dict[str, Any]:
+    """The record of how fast both are and how many steps each gets; measured where it is not there."""
+    train, validation = parts(dataset, 0)
+    configs = {method: resolved(budget, method, 0, train, dataset.size) for method in (OURS, TWIN)}
+    key = {
+        "kind": "pace",
+        "budget": budget,
+        "settings": {method: records.settings(config) for method, config in configs.items()},
+    }
+    if found := records.select(records.read(NAME), **key):
+        return found[-1]
+    precision = configs[OURS].precision
+    precision = fitting_precision(configs[OURS], train) if precision == "auto" else precision
+    configs = {method: replace(config, precision=precision) for method, config in configs.items()}
+
+    def seconds_of(method: str, count: int) -> float:
+        config = with_steps(configs[method], train.labels, count)
+        return float(train_method(method, config, train, validation)[1][-1]["seconds"])
+
+    found_seconds = seconds_per_step(
+        {method: lambda count, method=method: seconds_of(method, count) for method in configs}, steps
+    )
+    encoder = fresh_encoder(configs[OURS], train, normalize=configs[OURS].normalize)
+    started = time.perf_counter()
+    fit_probe(*embedded(encoder, train, validation, configs[OURS]), len(train.classes), configs[OURS])
+    rest = time.perf_counter() - started
+    ours = len(plan_steps(train.labels, configs[OURS]))
+    record = {
+        **key,
+        "precision": precision,
+        "step_seconds": found_seconds,
+        "embedding_and_head_seconds": round(rest, 2),
+        "steps": {OURS: ours, TWIN: round((ours * found_seconds[OURS] + rest) / found_seconds[TWIN])},
+        "machine": machine(),
+        "commit": commit(),
+        "command": f"python -m benchmarks.{NAME} {budget}",
+    }
+    records.append(NAME, record)
+    return record
+
+
+def measure(method: str, seed: int, dataset: Dataset, paced: dict[str, Any]) -> None:
+    """Train one method for its steps, read the test set once, append the record; nothing if it is there."""
+    train, validation = parts(dataset, seed)
+    config = resolved(paced["budget"], method, seed, train, dataset.size)
+    config = with_steps(replace(config, precision=paced["precision"]), train.labels, paced["steps"][method])
+    key = {
+        "kind": "run",
+        "budget": paced["budget"],
+        "method": method,
+        "seed": seed,
+        "settings": records.settings(config),
+    }
+    if records.has(NAME, **key):
+        print(f"{paced['budget']}, {method}, seed {seed}: is there already")
+        return
+    network, history = train_method(method, config, train, validation)
+    encoder = network if method == OURS else network[0]
+    figures, pair, (embeddings, labels) = read_off(encoder, train, validation, dataset.test, config)
+    figures["accuracy"], figures["calibration_error"] = figures["head_accuracy"], figures["head_calibration_error"]
+    if method == TWIN:  # the test images' embeddings in float32, through the layer that was trained on them
+        shares = probabilities(network[1].cpu(), embeddings)
+        figures["accuracy"], figures["calibration_error"] = judge(shares, labels)
+    for share in FEW_LABELS:
+        chosen = stratified(train.labels, share, seed)
+        few = hold_out((pair[0][chosen], pair[1][chosen]), HELD_OUT, seed)
+        head, _ = fit_probe(*few, len(train.classes), config)
+        figures[f"accuracy_{round(100 * share)}_percent"] = judge(probabilities(head, embeddings), labels)[0]
+    record = {
+        **key,
+        "data": JPEG_NOTE if dataset.name.startswith("cifar10-jpeg") else dataset.name,
+        "n_train": len(train),
+        "n_test": len(labels),
+        "precision": config.precision,
+        "steps": history[-1]["step"],
+        "step_seconds": history[-1]["seconds"],
+        **figures,
+        "machine": machine(),
+        "commit": commit(),
+        "command": f"python -m benchmarks.{NAME} {paced['budget']}",
+    }
+    records.append(NAME, record)
+    print(f"{paced['budget']}, {method}, seed {seed}: {100 * figures['accuracy']:.2f} %")
+
+
+def table() -> str:
+    """A table a budget: means ± standard deviations, and the paired difference with its 95 % interval, in percent."""
+    texts = []
+    for budget in SEEDS:
+        runs = records.select(records.read(NAME), kind="run", budget=budget)
+        by_method = {
+            method: {record["seed"]: record for record in records.newest(records.select(runs, method=method))}
+            for method in (OURS, TWIN)
+        }
+        seeds = sorted(by_method[OURS].keys() & by_method[TWIN].keys())
+        if not seeds:
+            continue
+        rows = [[f"{budget}, n = {len(seeds)}, percent", "ours", "cross-entropy", "ours - cross-entropy (95 %)"]]
+        for metric, label in METRICS.items():
+            ours, twin = ([by_method[method][seed][metric] for seed in seeds] for method in (OURS, TWIN))
+            differences = [one - other for one, other in zip(ours, twin, strict=True)]
+            rows.append([label, spread(ours, scale=100), spread(twin, scale=100), interval(differences, scale=100)])
+        steps = [[by_method[method][seed]["step_seconds"] for seed in seeds] for method in (OURS, TWIN)]
+        rows.append(["seconds in steps", *(spread(seconds, ".0f") for seconds in steps), ""])
+        older = len(runs) - sum(len(found) for found in by_method.values())
+        note = f"\n\nLeft out: {older} older records with other settings." if older else ""
+        texts.append(markdown(rows) + note)
+    return "\n\n".join(texts)
+
+
+def main() -> None:
+    """Measure what is not there yet, or print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("budget", nargs="?", choices=SEEDS)
+    parser.add_argument("--seeds", type=int, help="(default five for quick, three for standard)")
+    parser.add_argument("--table", action="store_true")
+    options = parser.parse_args()
+    if options.budget:
+        dataset = open_dataset("cifar10")
+        paced = pace(options.budget, dataset)
+        for seed in range(options.seeds or SEEDS[options.budget]):
+            for method in (OURS, TWIN):
+                measure(method, seed, dataset, paced)
+    if options.table or not options.budget:
+        print(table())
+
+
+if __name__ == "__main__":
+    main()

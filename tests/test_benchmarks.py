@@ -1,0 +1,219 @@
+"""The core of each training benchmark on a tiny set, with its records in a temporary folder."""
+
+import math
+import sys
+from dataclasses import replace
+from functools import partial
+from statistics import fmean
+
+import pytest
+import torch
+from benchmarks import peers, rates, recipes, records, time_to_accuracy, versus_cross_entropy
+from benchmarks.peer_losses import OURS, PEERS, train_peer
+from benchmarks.peer_results import curves, figure, nearest, runs, table
+from benchmarks.probes import hold_out, stratified
+from benchmarks.tables import interval, mean_interval, spread
+from benchmarks.views import color_jitter, resized_crop
+from scipy.stats import ttest_rel
+from torch import nn
+
+from tercet.config import PRESETS, Config
+from tercet.data.sources import Dataset
+from tercet.training import head
+from tercet.training.loop import plan_steps
+
+SMALL = Config(
+    epochs=1,
+    fewest_steps=4,
+    batch_size=16,
+    widths=(4, 8),
+    dimensions=8,
+    size=12,
+    precision="fp32",
+    device="cpu",
+)
+
+
+@pytest.fixture
+def dataset(make_set, tmp_path, monkeypatch):
+    for preset in PRESETS:
+        monkeypatch.setitem(PRESETS, preset, SMALL)
+    monkeypatch.setattr(records, "FOLDER", tmp_path)
+    monkeypatch.setattr(rates, "SIDE", 64)
+    monkeypatch.setattr(head, "EPOCHS", 1)
+    monkeypatch.setattr(head, "FEWEST_STEPS", 10)
+    monkeypatch.setattr(peers, "PACE_SECONDS", 0.0)
+    found = Dataset("tiny", make_set(128), make_set(40, seed=2), None, 12)
+    for module in (time_to_accuracy, versus_cross_entropy, peers):
+        monkeypatch.setattr(module, "open_dataset", lambda name: found)
+    return found
+
+
+def run(module, monkeypatch, *words):
+    monkeypatch.setattr(sys, "argv", ["benchmark", *words])
+    module.main()
+
+
+def test_time_to_accuracy_measures_what_is_not_there(dataset, monkeypatch, capsys):
+    run(time_to_accuracy, monkeypatch, "quick")
+    run(time_to_accuracy, monkeypatch, "quick", "--seeds", "2", "--table")
+    first, second = records.read("time_to_accuracy")
+    assert (first["seed"], second["seed"]) == (0, 1)
+    assert first["n_train"] == 128
+    assert 0 < first["test_accuracy"] <= 1
+    assert first["precision"] == "fp32"
+    halves = [first[name] for name in ("precision_seconds", "encoder_seconds", "embedding_seconds", "head_seconds")]
+    assert sum(halves) == pytest.approx(first["seconds"], abs=0.05)
+    printed = capsys.readouterr().out
+    assert "quick, seed 0: is there already" in printed
+    assert f"| quick | 2 | {spread([first['test_accuracy'], second['test_accuracy']], scale=100)} |" in printed
+
+
+def test_what_was_measured_with_other_settings_is_kept_apart(dataset, monkeypatch):
+    time_to_accuracy.measure("quick", 0, dataset)
+    monkeypatch.setitem(PRESETS, "quick", replace(SMALL, momentum=0.5))
+    assert time_to_accuracy.table().count("| quick | 1 |") == 1
+    time_to_accuracy.measure("quick", 0, dataset)
+    assert "| quick | 1 |" in time_to_accuracy.table()
+    assert "Left out: 1 older" in time_to_accuracy.table()
+
+
+def test_both_sides_get_the_same_seconds(dataset, monkeypatch, capsys):
+    monkeypatch.setattr(versus_cross_entropy, "CROSS_ENTROPY", {"batch_size": 8})
+    run(versus_cross_entropy, monkeypatch, "quick", "--seeds", "2", "--table")
+    pace, *found = records.read("versus_cross_entropy")
+    seconds, steps = pace["step_seconds"], pace["steps"]
+    ours, twin = (seconds[name] * steps[name] for name in ("triplet", "cross-entropy"))
+    assert abs(ours + pace["embedding_and_head_seconds"] - twin) <= seconds["cross-entropy"]
+    assert [(record["method"], record["seed"]) for record in found] == [
+        (method, seed) for seed in (0, 1) for method in ("triplet", "cross-entropy")
+    ]
+    assert all(record["steps"] == steps[record["method"]] for record in found)
+    assert found[0]["accuracy"] == found[0]["head_accuracy"]
+    assert "quick, n = 2" in capsys.readouterr().out
+    run(versus_cross_entropy, monkeypatch, "quick", "--seeds", "2")
+    assert len(records.read("versus_cross_entropy")) == 5
+
+
+@pytest.mark.parametrize("method", PEERS)
+def test_every_peer_learns_and_its_own_weights_move(dataset, monkeypatch, method):
+    pytest.importorskip("pytorch_metric_learning")
+    own = []
+
+    def make(settings, config, classes, make=PEERS[method].make):
+        loss = make(settings, config, classes)
+        own.extend((weight, weight.detach().clone()) for weight in loss.parameters())
+        return loss
+
+    monkeypatch.setitem(PEERS, method, PEERS[method]._replace(make=make))
+    train, validation = dataset.train.split(0)
+    config = rates.with_steps(peers.resolved(method, "quick", 0, dataset), train.labels, 64)
+    encoder, history = train_peer(method, PEERS[method].grid[-1], config, train, validation)
+    assert history[-1]["step"] == 64
+    # Batch-hard from the start collapses on a set as small as this.
+    assert history[-1]["validation_accuracy"] > (0.4 if method == "triplet, batch-hard" else 0.8)
+    assert encoder(validation.images[:2]).shape == (2, 8)
+    assert bool(own) == (method in ("proxy anchor", "normalised softmax", "cross-entropy"))
+    assert not any(torch.equal(weight, first) for weight, first in own)
+
+
+def test_peers_are_tuned_paced_run_and_shown(dataset, monkeypatch, capsys):
+    pytest.importorskip("pytorch_metric_learning")
+    monkeypatch.setattr(peers, "seconds_per_step", partial(rates.seconds_per_step, rounds=1))
+    monkeypatch.setattr(peers, "choose_precision", lambda *_: "fp32")
+    monkeypatch.setattr(recipes, "TRIPLETS", 16)
+    monkeypatch.setattr(recipes, "VIEWED", 16)
+    names = [OURS, "supcon", "cross-entropy", *recipes.RECIPES]
+    run(peers, monkeypatch, "--minutes", "0.001", "--only", *names)
+    found = records.read("peers")
+    kinds = [record["kind"] for record in found]
+    assert [kinds.count(kind) for kind in ("tuning", "pace", "run")] == [3, 6, 6]
+    assert [record["method"] for record in records.select(found, kind="run")] == names
+    best = max(records.select(found, kind="tuning"), key=lambda record: record["head_validation_accuracy"])
+    assert runs("a", "supcon")[0]["settings"]["loss_settings"] == best["loss_settings"]
+    assert nearest() in ("supcon", "cross-entropy")
+    run(peers, monkeypatch, "--minutes", "0.001", "--only", *names)
+    assert len(records.read("peers")) == len(found)
+    assert "SupContrast's, seed 0: is there already" in capsys.readouterr().out
+    assert [line.split(" | ")[0].strip("| ") for line in table().splitlines()][2:5] == names[:3]
+    drawn = figure(*curves())
+    assert [len(axes.lines) for axes in drawn.axes] == [3, 4]
+
+
+def test_a_peer_that_cannot_be_trained_is_recorded_as_such(dataset, monkeypatch):
+    class Broken(nn.Module):
+        def forward(self, embeddings, labels):
+            return embeddings.sum() * math.nan
+
+    monkeypatch.setitem(PEERS, "supcon", PEERS["supcon"]._replace(make=lambda *_: Broken(), grid=({},)))
+    peers.measure_peer("supcon", 0, 0.001, dataset)
+    assert "training failed: found a loss of nan" in table()
+
+
+def test_operations_are_those_of_the_layers_forward_and_backward():
+    network = nn.Sequential(nn.Conv2d(3, 4, 2), nn.Conv2d(4, 5, 3, padding=1), nn.Flatten(), nn.Linear(5 * 49, 6))
+    network[0].requires_grad_(False)
+    images = torch.rand(2, 3, 8, 8)
+    with rates.counted_operations() as operations:
+        network(images)
+        with torch.no_grad():
+            network(images)
+        network.eval()(images)
+    stem, middle, last = 49 * 4 * 3 * 4, 49 * 5 * 4 * 9, 5 * 49 * 6
+    # Nothing learns before the second layer, so its input needs no gradient.
+    assert operations.count == 2 * 2 * (stem + 2 * middle + 3 * last)
+    network(images)
+    assert operations.count == 2 * 2 * (stem + 2 * middle + 3 * last)
+
+
+def test_a_training_is_paced_by_the_median_after_a_warm_up():
+    given = iter([9.0, 1.0, 5.0, 2.0])
+    assert rates.seconds_per_step({"a": lambda steps: next(given) * steps}, steps=4, rounds=3) == {"a": 2.0}
+
+
+@pytest.mark.parametrize("steps", [1, 5, 8, 9, 23])
+def test_a_number_of_steps_is_met(tiny_set, tiny_config, steps):
+    assert len(plan_steps(tiny_set.labels, rates.with_steps(tiny_config, tiny_set.labels, steps))) == steps
+
+
+def test_the_paired_interval_is_that_of_the_t_test():
+    ours, theirs = [0.85, 0.86, 0.84, 0.88], [0.84, 0.86, 0.85, 0.86]
+    differences = [one - other for one, other in zip(ours, theirs, strict=True)]
+    expected = ttest_rel(ours, theirs).confidence_interval(0.95)
+    assert mean_interval(differences) == pytest.approx((fmean(differences), expected.low, expected.high))
+    assert interval([0.01], scale=100) == "+1.00"
+
+
+def test_a_share_of_the_labels_holds_every_class():
+    labels = torch.tensor([0] * 100 + [1] * 40 + [2] * 3)
+    chosen = stratified(labels, 0.1, seed=3)
+    assert torch.bincount(labels[chosen]).tolist() == [10, 4, 2]
+    assert torch.equal(chosen, stratified(labels, 0.1, seed=3))
+    assert not torch.equal(chosen, stratified(labels, 0.1, seed=4))
+
+
+def test_what_is_held_out_is_not_fitted_on():
+    pair = torch.arange(50.0)[:, None], torch.arange(50)
+    (rest, rest_labels), (chosen, chosen_labels) = hold_out(pair, 0.1, seed=0)
+    assert len(chosen) == 5
+    assert sorted([*rest_labels.tolist(), *chosen_labels.tolist()]) == list(range(50))
+    assert torch.equal(rest[:, 0].long(), rest_labels)
+
+
+def test_views_leave_plain_images_plain_and_grey_ones_grey():
+    plain = torch.tensor([30, 90, 200], dtype=torch.uint8)[None, :, None, None].expand(40, 3, 8, 8)
+    generator = torch.Generator().manual_seed(0)
+    assert torch.equal(resized_crop(plain, 16, (0.2, 1.0), generator), plain[:, :, :1, :1].expand(40, 3, 16, 16))
+    grey = torch.randint(60, 160, (40, 1, 8, 8), generator=generator).to(torch.uint8).expand(40, 3, 8, 8)
+    jittered = color_jitter(grey, generator).int()
+    assert int((jittered.amax(1) - jittered.amin(1)).max()) <= 1
+    assert not torch.equal(jittered, grey.int())
+
+
+def test_a_crop_of_everything_is_the_image_or_its_mirror_image(monkeypatch):
+    images = torch.randint(256, (6, 3, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    monkeypatch.setattr("benchmarks.views.math.log", lambda _: 0.0)  # no other aspect ratio than 1
+    views = resized_crop(images, 8, (1.0, 1.0), torch.Generator().manual_seed(1))
+    mirrored = (views == images.flip(3)).flatten(1).all(1)
+    assert torch.equal(views[~mirrored], images[~mirrored])
+    assert 0 < int(mirrored.sum()) < 6
