@@ -34,8 +34,9 @@ def all_triplets_hinge(distances: Float[Tensor, "B B"], labels: Int64[Tensor, " 
     of a negative are the positives behind it: running counts give all slopes, and the slopes give the sum.
     """
     slopes = torch.empty_like(distances)
+    linear, active = torch.empty(2, len(labels), dtype=torch.float64, device=distances.device)  # [B] each
 
-    def sum_of_rows(rows: slice) -> Tensor:
+    def fill(rows: slice) -> None:
         own = distances[rows]
         same = labels[rows, None] == labels  # [rows, B]
         # With a margin below 0 thresholds may be so too: these come first, in any order, with no negative before them.
@@ -47,11 +48,13 @@ def all_triplets_hinge(distances: Float[Tensor, "B B"], labels: Int64[Tensor, " 
         places = torch.arange(1, len(labels) + 1, device=own.device)
         counts = torch.where(positive, places - passed, passed - passed[:, -1:])
         slopes[rows].scatter_(1, order, counts)
-        sums = (slopes[rows] * own).sum(dtype=torch.float64), counts.clamp_min(0).sum(dtype=torch.float64)
-        return torch.stack(sums)
+        # Into tensors made before: small results kept between the blocks would split the memory that these free.
+        linear[rows] = (slopes[rows] * own).sum(1, dtype=torch.float64)
+        active[rows] = counts.clamp_min(0).sum(1, dtype=torch.float64)
 
-    linear, active = torch.stack(by_rows(sum_of_rows, distances)).sum(0)
-    return Hinges((linear + margin * active).to(distances.dtype), active.long(), slopes)
+    by_rows(fill, distances)
+    total = linear.sum() + margin * active.sum()
+    return Hinges(total.to(distances.dtype), active.sum().long(), slopes)
 
 
 @torch.no_grad()
