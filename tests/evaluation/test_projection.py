@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from tercet.errors import DataError
-from tercet.evaluation.projection import name_places, tsne
+from tercet.evaluation.projection import FFT_FROM, name_places, tsne
+from tercet.geometry.neighbors import nearest
 
 
 def two_blobs(images_per_blob):
@@ -23,6 +24,16 @@ def test_tsne_keeps_two_far_blobs_apart():
 def test_tsne_gives_the_same_bytes_for_the_same_seed():
     embeddings = two_blobs(10)
     assert tsne(embeddings, seed=3).tobytes() == tsne(embeddings, seed=3).tobytes()
+
+
+@pytest.mark.slow
+def test_neighbours_stay_neighbours_on_the_interpolated_gradient():
+    on_a_curve = torch.linspace(0, 20, FFT_FROM)
+    embeddings = torch.stack([(on_a_curve / scale).sin() for scale in range(1, 17)], dim=1)
+    points = torch.from_numpy(tsne(embeddings, seed=0))
+    (_, near), (_, shown) = (nearest(rows, rows, 11) for rows in (embeddings, points))
+    kept = [len(set(first) & set(second)) - 1 for first, second in zip(near.tolist(), shown.tolist(), strict=True)]
+    assert sum(kept) / (10 * FFT_FROM) > 0.9
 
 
 def test_tsne_leaves_the_global_generators_alone():

@@ -20,13 +20,14 @@ from tercet.errors import DataError
 PERPLEXITY = 30.0  # van der Maaten and Hinton 2008 advise 5 to 50
 FEWEST_POINTS = 4
 FFT_FROM = 3_000  # rows; there the grid of the interpolated gradient begins to beat the Barnes-Hut tree
+CELL = 2  # side of the grid's cells, where Linderman et al. take 1: a third of the time, the same picture (docs/log.md)
 
 
 def tsne(embeddings: Float[Tensor, "N D"], seed: int) -> Float[np.ndarray, "N 2"]:
     """t-SNE of the embeddings: float32 points in the order of the rows, the same bytes for the same seed.
 
-    10,000 x 128 take 17 s on a core of an AMD EPYC (Zen 4). The perplexity is lowered to (N - 1) / 3 where there
-    are few points. Embeddings that are all equal come out as one shapeless cloud.
+    The perplexity is lowered to (N - 1) / 3 where there are few points. Embeddings that are all equal come out as one
+    shapeless cloud.
     """
     if len(embeddings) < FEWEST_POINTS:
         raise DataError(
@@ -41,6 +42,7 @@ def tsne(embeddings: Float[Tensor, "N D"], seed: int) -> Float[np.ndarray, "N 2"
         initialization="pca" if has_plane else "random",
         neighbors="exact",  # the approximate index is slower at 10,000 rows
         negative_gradient_method="bh" if len(rows) < FFT_FROM else "fft",
+        ints_in_interval=CELL,
         random_state=seed,
         n_jobs=1,  # a second thread gains nothing at 10,000 rows, and with Barnes-Hut no two runs agree
     ).fit(rows)
