@@ -24,6 +24,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -31,6 +32,7 @@ from typing import Any
 import torch
 
 from benchmarks import records
+from benchmarks.peer_losses import library, library_version
 from tercet.run_folder import commit, machine
 from tercet.training.losses import Loss, supervised_contrastive_loss, triplet_loss
 
@@ -52,10 +54,7 @@ def our_loss(method: str) -> Loss:
 
 def peer_loss(method: str) -> Loss:
     """The same of pytorch-metric-learning; its triplet loss takes the mean over active triplets by default."""
-    try:
-        from pytorch_metric_learning import distances, losses, miners
-    except ModuleNotFoundError:
-        raise SystemExit("The peer is not installed: pip install 'pytorch-metric-learning>=2.6'.") from None
+    distances, losses, miners = (library(name) for name in ("distances", "losses", "miners"))
     if method == "supcon":
         return losses.SupConLoss(temperature=TEMPERATURE)
     distance = distances.LpDistance(normalize_embeddings=False, p=2, power=2)
@@ -95,10 +94,10 @@ def peak_bytes(restart: bool = False) -> int:
     return 1024 * int(line.split()[1])
 
 
-def measure_here(library: str, method: str, size: int) -> dict[str, Any]:
+def measure_here(side: str, method: str, size: int) -> dict[str, Any]:
     """The figures of one library, method and size; for a fresh process."""
     torch.set_num_threads(THREADS)
-    loss = (our_loss if library == "tercet" else peer_loss)(method)
+    loss = (our_loss if side == "tercet" else peer_loss)(method)
     step(loss, 32)()
     run = step(loss, size)
     before = peak_bytes(restart=True)
@@ -118,12 +117,12 @@ def measure_here(library: str, method: str, size: int) -> dict[str, Any]:
     }
 
 
-def measure(library: str, method: str, size: int) -> dict[str, Any]:
+def measure(side: str, method: str, size: int) -> dict[str, Any]:
     """The record of one library, method and size."""
-    record: dict[str, Any] = {"library": library, "method": method, "size": size, "threads": THREADS}
-    if library != "tercet" and method in ("all", "semi-hard") and CUBED_BYTES * size**3 > MOST_BYTES:
+    record: dict[str, Any] = {"library": side, "method": method, "size": size, "threads": THREADS}
+    if side != "tercet" and method in ("all", "semi-hard") and CUBED_BYTES * size**3 > MOST_BYTES:
         return {**record, "skipped": f"its lists of triplets alone would take {CUBED_BYTES * size**3 / 2**30:.0f} GiB"}
-    command = [sys.executable, "-m", "benchmarks.losses", "--library", library, "--method", method, "--size", str(size)]
+    command = [sys.executable, "-m", "benchmarks.losses", "--library", side, "--method", method, "--size", str(size)]
     environment = os.environ | {"OMP_NUM_THREADS": str(THREADS)}
     answer = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
     return {**record, **json.loads(answer)}
@@ -145,7 +144,7 @@ def table(found: list[dict[str, Any]]) -> str:
     ]
     for method in METHODS:
         for size in SIZES:
-            sides = [records.select(found, library=library, method=method, size=size) for library in LIBRARIES]
+            sides = [records.select(found, library=name, method=method, size=size) for name in LIBRARIES]
             if any(sides):
                 cells = [
                     f"{factor * side[-1][key]:,.{places}f}" if side and key in side[-1] else "-"
@@ -168,15 +167,13 @@ def main() -> None:
         print(json.dumps(measure_here(options.library, options.method, options.size)))
         return
     if options.method:
-        trial = [measure(library, options.method, options.size) for library in LIBRARIES]
+        trial = [measure(side, options.method, options.size) for side in LIBRARIES]
         print(json.dumps(trial, indent=2))
         check(trial)
         return
-    for key in [(library, method, size) for size in SIZES for method in METHODS for library in LIBRARIES]:
-        if not options.table and not records.has(
-            "losses", **dict(zip(("library", "method", "size"), key, strict=True))
-        ):
-            found = measure(*key)
+    for size, method, side in product(SIZES, METHODS, LIBRARIES):
+        if not options.table and not records.has("losses", library=side, method=method, size=size):
+            found = measure(side, method, size) | {"peer_version": library_version()}
             command = "python -m benchmarks.losses"
             records.append("losses", {**found, "machine": machine(), "commit": commit(), "command": command})
     check(records.read("losses"))
