@@ -107,7 +107,7 @@ def pace(budget: str, dataset: Dataset, steps: int = PACE_STEPS) -> dict[str, An
         **key,
         "precision": precision,
         "step_seconds": found_seconds,
-        "embedding_and_head_seconds": round(rest, 2),
+        "embedding_and_head_seconds": round(rest, 4),
         "steps": {OURS: ours, TWIN: round((ours * found_seconds[OURS] + rest) / found_seconds[TWIN])},
         "machine": machine(),
         "commit": commit(),
