@@ -93,3 +93,14 @@ def test_cutout_blanks_one_square_in_all_channels(side):
     assert int(rows.max()) == int(columns.max()) == side  # whole inside the image ...
     assert int(rows.min()) == int(columns.min()) == (side + 1) // 2  # ... and its half where centred on the border
     assert bool(blank[:, 0].any(0).all())  # anywhere
+
+
+@pytest.mark.parametrize(("size", "padding"), [(8, 2), (6, 0), (5, 1)])
+def test_crops_equal_those_of_a_loop(size, padding):
+    images = random_images(30)
+    padded = torch.nn.functional.pad(images.float(), (padding,) * 4, mode="reflect").to(torch.uint8)
+    tops, lefts = torch.randint(8 + 2 * padding - size + 1, (2, 30), generator=seeded(4)).tolist()
+    wanted = [
+        image[:, top : top + size, left : left + size] for image, top, left in zip(padded, tops, lefts, strict=True)
+    ]
+    assert torch.equal(random_crop(images, size, padding, seeded(4)), torch.stack(wanted))

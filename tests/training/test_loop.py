@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from tercet.config import CHOICES
 from tercet.data.augment import random_crop
 from tercet.data.imageset import ImageSet
 from tercet.training import loop
@@ -234,3 +235,14 @@ def test_the_average_moves_by_the_rest_of_the_decay():
     update_average(average, network, decay=0.8)
     assert float(average.running_mean) == pytest.approx(2.0)  # 0.8 * 0 + 0.2 * 10
     assert int(average.num_batches_tracked) == 3  # a count is taken over
+
+
+def test_few_images_live_on_the_device_and_are_augmented_there(tiny_set, tiny_config, monkeypatch):
+    """The meta device knows shapes alone: whatever would read a value, and so wait for a GPU, fails on it."""
+    monkeypatch.setitem(CHOICES, "device", ("meta",))
+    config = replace(tiny_config, flip=True, crop_padding=2, cutout=3, device="meta")
+    arguments = torch.arange(5), 1, torch.Generator()
+    batch = image_inputs(tiny_set.images, config)(*arguments)
+    assert (batch.device.type, batch.shape) == ("meta", (5, 3, 12, 12))
+    monkeypatch.setattr(loop, "MOST_DEVICE_BYTES", tiny_set.images.nbytes - 1)
+    assert image_inputs(tiny_set.images, config)(*arguments).device.type == "cpu"

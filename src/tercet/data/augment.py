@@ -1,4 +1,7 @@
-"""Augmentation of a whole batch at once: uint8 images in, uint8 images out, randomness from an explicit generator."""
+"""Augmentation of a whole batch at once: uint8 images in, uint8 images out, randomness from an explicit generator.
+
+The generator is the CPU's wherever the images are, so that every device sees the same ones.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +13,15 @@ from torch import Tensor
 def random_crop(
     images: UInt8[Tensor, "B 3 H H"], size: int, padding: int, generator: torch.Generator
 ) -> UInt8[Tensor, "B 3 S S"]:
-    """Cut a square of `size` pixels out of each image at a random place; a border of `padding` mirrors the image.
-
-    Images that share a place are cut out of the batch together.
-    """
+    """Cut a square of `size` pixels out of each image at a random place; a border of `padding` mirrors the image."""
     places = images.shape[-1] + 2 * padding - size + 1
     if places == 1:
         return images
     if padding:
         images = torch.nn.functional.pad(images.float(), (padding,) * 4, mode="reflect").to(torch.uint8)
-    corners = torch.randint(places, (2, len(images)), generator=generator)
-    cropped = images.new_empty(len(images), 3, size, size)
-    for top, left in set(zip(*corners.tolist(), strict=True)):
-        chosen = ((corners[0] == top) & (corners[1] == left)).to(images.device)
-        cropped[chosen] = images[chosen, :, top : top + size, left : left + size]
-    return cropped
+    tops, lefts = torch.randint(places, (2, len(images)), generator=generator).to(images.device)
+    windows = images.unfold(2, size, 1).unfold(3, size, 1)  # [B, 3, places, places, S, S], a view
+    return windows[torch.arange(len(images), device=images.device), :, tops, lefts]
 
 
 def center_crop(images: UInt8[Tensor, "B 3 H H"], size: int) -> UInt8[Tensor, "B 3 S S"]:
@@ -35,7 +32,7 @@ def center_crop(images: UInt8[Tensor, "B 3 H H"], size: int) -> UInt8[Tensor, "B
 
 def flip(images: UInt8[Tensor, "B 3 H W"], chosen: Bool[Tensor, " B"]) -> UInt8[Tensor, "B 3 H W"]:
     """Mirror the chosen images left to right."""
-    return torch.where(chosen[:, None, None, None], images.flip(3), images)
+    return torch.where(chosen.to(images.device)[:, None, None, None], images.flip(3), images)
 
 
 def cutout(images: UInt8[Tensor, "B 3 H W"], side: int, generator: torch.Generator) -> UInt8[Tensor, "B 3 H W"]:

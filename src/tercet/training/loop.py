@@ -36,6 +36,7 @@ Inputs = Callable[[Tensor, int, torch.Generator], Tensor]
 Describe = Callable[[nn.Module, Tensor, Tensor], dict[str, float]]  # (average, last outputs, their labels) -> record
 OnStep = Callable[[int, int], None]  # (steps done, steps in all)
 CHECKPOINT_SECONDS = 20.0
+MOST_DEVICE_BYTES = 2 * 2**30  # of images that another device than the CPU holds from the start: a guess
 FEATURE_DROPOUT = 0.5  # docs/log.md, 2026-11-24
 
 
@@ -116,7 +117,9 @@ def plan_epoch(labels: Int64[Tensor, " N"], config: Config, epoch: int) -> Int64
 
 
 def image_inputs(images: UInt8[Tensor, "N 3 H H"], config: Config) -> Inputs:
-    """Batches of these images, augmented as configured."""
+    """Batches of these images, augmented as configured, on the device that all images are moved to if few enough."""
+    if images.nbytes <= MOST_DEVICE_BYTES:
+        images = images.to(config.device)
     return lambda indices, epoch, generator: augment(images[indices], indices, epoch, config, generator)
 
 
