@@ -23,6 +23,7 @@ from typing import Any
 
 import tercet
 from benchmarks import records
+from benchmarks.tables import markdown
 from tercet.config import PRESETS, Config
 from tercet.evaluation.verdict import LABELS
 from tercet.terminal import progress
@@ -111,8 +112,7 @@ def table() -> str:
         ("peak memory, GiB", lambda record: record["peak_memory_bytes"] / 2**30, ".1f"),
     ):
         rows.append([label, *(_mean(found, figure, form) for found in jobs.values()), ""])
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
+    return markdown(rows)
 
 
 def _cell(figures: list[dict[str, Any]]) -> str:

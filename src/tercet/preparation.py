@@ -21,7 +21,6 @@ from tercet.data.imageset import ImageSet
 from tercet.data.sources import Dataset, open_dataset
 from tercet.errors import UsageError
 from tercet.evaluation.duplicates import count_duplicates
-from tercet.memory import keep_freed_memory
 from tercet.model.encoder import Encoder
 from tercet.model.precision import choose_precision
 from tercet.model.pretrained import EXTRA, Backbone, frozen_encoder, is_available, open_backbone
@@ -72,7 +71,6 @@ def prepare(
 ) -> Work:
     """Read and split the data, claim the run folder, fill in the configuration; write `run.json` on a fresh start."""
     started = time.perf_counter()
-    keep_freed_memory()
     network = open_backbone(backbone) if config.encoder == "pretrained" else None  # first: it may be missing
     device = choose_device(config.device)
     dataset = open_dataset(data, size=config.size, on_progress=partial(on_progress, "read"))

@@ -20,7 +20,7 @@ from tercet.errors import DataError
 PERPLEXITY = 30.0  # van der Maaten and Hinton 2008 advise 5 to 50
 FEWEST_POINTS = 4
 FFT_FROM = 3_000  # rows; there the grid of the interpolated gradient begins to beat the Barnes-Hut tree
-CELL = 2  # side of the grid's cells, where Linderman et al. take 1: a third of the time, the same picture (docs/log.md)
+CELL = 2  # side of the grid's cells, where Linderman et al. take 1: less time, nearly the same neighbours (docs/log.md)
 
 
 def tsne(embeddings: Float[Tensor, "N D"], seed: int) -> Float[np.ndarray, "N 2"]:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from tercet.config import Config
 from tercet.data.augment import cutout, flip, random_crop
 from tercet.data.batches import batch_shape, epoch_batches
+from tercet.memory import keep_freed_memory
 from tercet.model.features import FeatureSet
 from tercet.model.precision import autocast
 from tercet.training.checkpoint import Checkpoint, History, TrainingState
@@ -61,6 +62,7 @@ def train_network(
     Where training goes wrong the guard goes back and on with a remedy; it raises TrainingError where none is left, and
     checkpoints written before stay good.
     """
+    keep_freed_memory()
     device = next(network.parameters()).device
     plan = plan_steps(labels, config)
     optimizers = build_optimizers(network, config)
