@@ -23,7 +23,7 @@ from tercet.training.guard import Guard
 from tercet.training.loop import train_network
 from tercet.training.randomness import derived_generator, derived_seed
 
-OURS = "triplet (tercet)"
+OURS = "centroid triplet (tercet)"
 Settings = dict[str, Any]
 
 

@@ -59,9 +59,9 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         rest = body[first:]
         rest = rest[: len(rest) // 2] if fault in ("cut", "stall") else rest
+        server.sent[place] = rest  # before the client may have it all and ask what was sent
         self.wfile.write(rest)
         self.wfile.flush()
-        server.sent[place] = rest
         if fault == "stall":
             server.released.wait(30)
         return None

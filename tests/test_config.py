@@ -28,7 +28,7 @@ def resolved(image_count=45_000, **settings):
 def test_presets_resolve_to_something_complete(name):
     found = resolve(PRESETS[name], image_count=45_000, size=32, flip=True)
     unset = [field.name for field in fields(found) if getattr(found, field.name) is None]
-    assert unset == ["backbone", "custom_loss"]
+    assert unset == ["backbone", "custom_loss", "mining"]
     assert found.epochs == PRESETS[name].epochs
     assert found.batch_size == PRESETS[name].batch_size
 
@@ -46,6 +46,12 @@ def test_an_unknown_choice_is_named_by_its_flag(name):
     assert str(refused.value).endswith(".")
     for choice in CHOICES[name]:
         assert getattr(Config(**{name: choice}), name) == choice
+
+
+@pytest.mark.parametrize("loss", ["centroid-triplet", "supcon", "custom"])
+def test_a_mining_is_refused_where_the_loss_has_none(loss):
+    with pytest.raises(UsageError, match=f"^--mining is 'hard' with --loss {loss}; expected --loss triplet"):
+        Config(loss=loss, mining="hard")
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -96,7 +102,17 @@ def test_what_is_set_stays():
 @pytest.mark.parametrize(
     ("settings", "name", "wanted"),
     [
-        ({}, "margin", 0.25),
+        ({}, "loss", "centroid-triplet"),
+        ({}, "mining", None),
+        ({}, "margin", 0.0),
+        ({}, "temperature", 0.2),
+        ({"loss": "supcon"}, "temperature", 0.1),
+        ({"mining": "hard"}, "loss", "triplet"),
+        ({"mining": "hard"}, "margin", 0.25),
+        ({"loss": "triplet"}, "mining", "all"),
+        ({"normalize": False}, "loss", "triplet"),
+        ({"encoder": "pretrained"}, "loss", "triplet"),
+        ({"normalize": False}, "mining", "all"),
         ({"normalize": False}, "margin", 1.0),
         ({}, "optimizer", "muon"),
         ({}, "learning_rate", 0.24),

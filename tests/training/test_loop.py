@@ -62,7 +62,7 @@ def resumed(training, config, folder, steps):
         {},
         {"mining": "random"},
         {"optimizer": "adam", "learning_rate": 1e-3},
-        {"loss": "supcon", "cutout": 3},
+        {"loss": "supcon", "mining": None, "cutout": 3},
         {"epochs": 5.5 / 3},
     ],
     ids=["all", "random mining", "adam", "supcon", "part of an epoch"],

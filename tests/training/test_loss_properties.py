@@ -10,7 +10,7 @@ from pytorch_metric_learning import losses as peer_losses
 from pytorch_metric_learning import miners as peer_miners
 from pytorch_metric_learning import reducers as peer_reducers
 
-from tercet.training.losses import LOSSES, supervised_contrastive_loss, triplet_loss
+from tercet.training.losses import LOSSES, centroid_triplet_loss, supervised_contrastive_loss, triplet_loss
 
 # Random mining is left out: a change of the points or of their order also changes what is drawn for whom, so it keeps
 # these properties in distribution only.
@@ -19,7 +19,10 @@ TRIPLETS = {
     for mining in ("all", "semi-hard", "hard")
     for reduction in ("sum", "mean", "active")
 }
-EVERY_LOSS = {**TRIPLETS, "supcon": partial(supervised_contrastive_loss, temperature=0.5)}
+CENTROIDS = {
+    f"centroid, {margin}": partial(centroid_triplet_loss, temperature=0.5, margin=margin) for margin in (0.0, 1.0)
+}
+EVERY_LOSS = {**TRIPLETS, **CENTROIDS, "supcon": partial(supervised_contrastive_loss, temperature=0.5)}
 
 SQUARED_EUCLIDEAN = peer_distances.LpDistance(normalize_embeddings=False, p=2, power=2)
 REDUCERS = {"active": peer_reducers.AvgNonZeroReducer, "mean": peer_reducers.MeanReducer}
@@ -87,7 +90,7 @@ def test_a_rotation_of_the_space_does_not_matter(loss):
     torch.testing.assert_close(loss(points @ rotation, labels), loss(points, labels))
 
 
-@pytest.mark.parametrize("loss", TRIPLETS.values(), ids=TRIPLETS)
+@pytest.mark.parametrize("loss", [*TRIPLETS.values(), *CENTROIDS.values()], ids=[*TRIPLETS, *CENTROIDS])
 def test_a_translation_does_not_matter_to_triplets(loss):
     points, labels = random_batch()
     torch.testing.assert_close(loss(points + 3.0, labels), loss(points, labels))
@@ -139,4 +142,5 @@ def test_supcon_equals_pytorch_metric_learning(seed):
 
 
 def test_every_named_loss_is_tested_here():
-    assert {"triplet": triplet_loss, "supcon": supervised_contrastive_loss} == LOSSES
+    tested = {"centroid-triplet": centroid_triplet_loss, "triplet": triplet_loss, "supcon": supervised_contrastive_loss}
+    assert tested == LOSSES

@@ -7,7 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tercet.geometry.distances import squared_distances
-from tercet.training.losses import active_share, supervised_contrastive_loss, triplet_loss
+from tercet.training.losses import active_share, centroid_triplet_loss, supervised_contrastive_loss, triplet_loss
 from tercet.training.triplets import hard_triplets, random_triplets, semi_hard_triplets
 
 MININGS = ("all", "semi-hard", "hard", "random")
@@ -54,6 +54,19 @@ def naive_supcon(points, labels, temperature):
     return sum(terms, start=points.sum() * 0) / max(1, len(terms))
 
 
+def naive_centroid(points, labels, temperature, margin):
+    terms = []
+    for anchor, label in enumerate(labels):
+        members = {other: [row for row in range(len(labels)) if labels[row] == other] for other in labels.unique()}
+        means = {int(other): points[rows].mean(0) for other, rows in members.items() if other != label}
+        others = [row for row in range(len(labels)) if labels[row] == label and row != anchor]
+        if others:
+            near = (points[anchor] - points[others].mean(0)).square().sum()
+            gaps = [near - (points[anchor] - mean).square().sum() + margin for mean in means.values()]
+            terms.append((points.sum() * 0 + 1 + sum((gap / temperature).exp() for gap in gaps)).log())
+    return sum(terms, start=points.sum() * 0) / max(1, len(terms))
+
+
 @pytest.mark.parametrize(
     ("mining", "total", "mean", "active"),
     [
@@ -83,6 +96,22 @@ def test_supcon_of_four_points_by_hand():
     assert float(found) == pytest.approx(math.log(math.e + 2) - 1)
 
 
+def test_centroids_of_four_points_by_hand():
+    # Own class without the anchor at 2, 0, 7, 3; the other at 5, 5, 1, 1. Gaps 4 - 25, 4 - 9, 16 - 4, 16 - 36.
+    found = centroid_triplet_loss(FOUR_POINTS, FOUR_LABELS, temperature=10.0, margin=1.0)
+    terms = [math.log1p(math.exp((gap + 1) / 10)) for gap in (-21, -5, 12, -20)]
+    assert float(found) == pytest.approx(sum(terms) / 4)
+
+
+def test_centroids_approach_the_hinge_of_the_nearest_other_class():
+    points = torch.cat([FOUR_POINTS, torch.tensor([[9.0], [9.0]])])
+    labels = torch.tensor([0, 0, 1, 1, 2, 2])
+    # With a third class at 9 the nearest other one of 7 is it, 4 away: 16 - 4; of 9 it is 16 away, the own class 0.
+    hinges = [0, 0, 16 - 4 + 1, 16 - 4 + 1, 0, 0]
+    found = 1e-3 * centroid_triplet_loss(points, labels, temperature=1e-3, margin=1.0)
+    assert float(found) == pytest.approx(sum(hinges) / 6, abs=1e-4)
+
+
 @pytest.mark.parametrize("reduction", ["sum", "mean", "active"])
 @pytest.mark.parametrize("mining", MININGS)
 def test_value_and_gradient_equal_the_naive_formula(batch, every_triplet, mining, reduction):
@@ -90,6 +119,16 @@ def test_value_and_gradient_equal_the_naive_formula(batch, every_triplet, mining
     points.requires_grad_()
     found = triplet_loss(points, labels, margin=0.7, mining=mining, reduction=reduction, generator=seeded())
     wanted = naive_triplet_loss(points, mined(points, labels, mining, every_triplet), 0.7, reduction)
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(*(torch.autograd.grad(loss, points)[0] for loss in (found, wanted)))
+
+
+def test_centroids_equal_the_naive_formula(batch):
+    points, labels = batch
+    points.requires_grad_()
+    found, wanted = (
+        loss(points, labels, temperature=0.8, margin=0.4) for loss in (centroid_triplet_loss, naive_centroid)
+    )
     torch.testing.assert_close(found, wanted)
     torch.testing.assert_close(*(torch.autograd.grad(loss, points)[0] for loss in (found, wanted)))
 
@@ -112,9 +151,10 @@ def test_gradcheck_of_triplets(labels, mining, reduction):
     )
 
 
-def test_gradcheck_of_supcon(labels):
+@pytest.mark.parametrize("loss", [centroid_triplet_loss, supervised_contrastive_loss])
+def test_gradcheck_of_losses_with_a_temperature(labels, loss):
     points = torch.randn(len(labels), 3, generator=seeded(2), dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda given: supervised_contrastive_loss(given, labels, temperature=0.5), points)
+    assert torch.autograd.gradcheck(lambda given: loss(given, labels, temperature=0.5), points)
 
 
 @pytest.mark.parametrize("labels", [[3, 3, 3], [0, 1, 2], [5]], ids=["one class", "all distinct", "one image"])
@@ -127,10 +167,19 @@ def test_without_triplets_the_loss_and_its_gradient_are_zero(labels, mining):
     assert torch.equal(points.grad, torch.zeros_like(points))
 
 
-@pytest.mark.parametrize("labels", [[0, 1, 2], [5]], ids=["all distinct", "one image"])
-def test_supcon_without_positives_is_zero(labels):
+@pytest.mark.parametrize(
+    ("labels", "of"),
+    [
+        ([0, 1, 2], supervised_contrastive_loss),
+        ([5], supervised_contrastive_loss),
+        ([0, 1, 2], centroid_triplet_loss),
+        ([5], centroid_triplet_loss),
+        ([3, 3, 3], centroid_triplet_loss),
+    ],
+)
+def test_without_positives_or_negatives_the_others_are_zero_too(labels, of):
     points = torch.randn(len(labels), 2, generator=seeded(), requires_grad=True)
-    loss = supervised_contrastive_loss(points, torch.tensor(labels), temperature=0.1)
+    loss = of(points, torch.tensor(labels), temperature=0.1)
     loss.backward()
     assert float(loss.detach()) == 0
     assert torch.equal(points.grad, torch.zeros_like(points))

@@ -59,6 +59,8 @@ WHAT = (
     "simpler or more usual ways to classify the same images."
 )
 TRAINING = {
+    "centroid-triplet": "This one was trained by a triplet loss: it is shown an image, the middle of its class and the "
+    "middle of a different one, and learns to put the image nearer to the first than to the second.",
     "triplet": "This one was trained by the triplet loss: it is shown an image, another of the same class and one of a "
     "different class, and learns to put the first two closer together than the third.",
     "supcon": "This one was trained by the supervised contrastive loss: of the images it is shown at a time it learns "

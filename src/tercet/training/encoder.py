@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +71,7 @@ def train_encoder(
     the nearest neighbours on the validation part.
     """
     encoder = fresh_encoder(config, train, normalize=config.normalize)
-    batch_images = math.prod(batch_shape(train.class_counts(), config.batch_size))
+    shape = batch_shape(train.class_counts(), config.batch_size)
     generator = torch.Generator()
     chosen = torch.randperm(len(train), generator=derived_generator(config.seed, "gallery"))[:GALLERY_IMAGES]
     gallery = train.select(chosen)
@@ -89,7 +90,7 @@ def train_encoder(
         config,
         generator=generator,
         checkpoint=checkpoint or Checkpoint(None, ""),
-        guard=Guard(spreads=True) if loss else configured_guard(config, batch_images, generator),
+        guard=Guard(spreads=True) if loss else configured_guard(config, shape, generator),
         describe=describe,
         on_step=on_step,
     )
@@ -98,30 +99,41 @@ def train_encoder(
 
 def configured_loss(config: Config, generator: torch.Generator) -> Loss:
     """The loss that the configuration names, with its settings bound."""
-    if config.loss == "supcon":
-        return partial(LOSSES["supcon"], temperature=config.temperature)
-    return partial(LOSSES[config.loss], margin=config.margin, mining=config.mining, generator=generator)
+    settings: dict[str, Any] = {
+        "centroid-triplet": {"temperature": config.temperature, "margin": config.margin},
+        "triplet": {"margin": config.margin, "mining": config.mining, "generator": generator},
+        "supcon": {"temperature": config.temperature},
+    }
+    assert config.loss is not None
+    return partial(LOSSES[config.loss], **settings[config.loss])
 
 
-def configured_guard(config: Config, batch_images: int, generator: torch.Generator) -> Guard:
-    """The guard for the configured loss, with the minings that are easier than the configured one."""
-    easier = EASIER_MININGS.get(config.mining, ()) if config.loss == "triplet" else ()
+def configured_guard(config: Config, shape: tuple[int, int], generator: torch.Generator) -> Guard:
+    """The guard for the configured loss, with the minings that are easier than the configured one, if any are.
+
+    `shape` is the number of classes in a batch and of images of each.
+    """
+    easier = EASIER_MININGS.get(config.mining or "", ())
     milder = [replace(config, mining=mining) for mining in easier]
     objectives = [
-        Objective(f"--mining {config.mining}", configured_loss(config, generator), idle_loss(config, batch_images))
+        Objective(f"--mining {config.mining}", configured_loss(config, generator), idle_loss(config, shape))
         for config in milder
     ]
-    return Guard(idle_loss(config, batch_images), spreads=True, easier=objectives)
+    return Guard(idle_loss(config, shape), spreads=True, easier=objectives)
 
 
-def idle_loss(config: Config, batch_images: int) -> float | None:
+def idle_loss(config: Config, shape: tuple[int, int]) -> float | None:
     """The loss of an encoder that tells nothing apart, where a healthy one moves away from it at once.
 
-    The mean over *active* triplets of all or of random ones lies near the margin in healthy training as well, since
-    solved triplets drop out of it; so it says nothing.
+    `shape` is the number of classes in a batch and of images of each. The mean over *active* triplets of all or of
+    random ones lies near the margin in healthy training as well, since solved triplets drop out of it; so it says
+    nothing.
     """
+    classes, images = shape
     if config.loss == "supcon":
-        return math.log(batch_images - 1)
+        return math.log(classes * images - 1)
+    if config.loss == "centroid-triplet":
+        return math.log1p((classes - 1) * math.exp((config.margin or 0) / (config.temperature or 1)))
     return (config.margin or None) if config.mining in ("hard", "semi-hard") else None
 
 

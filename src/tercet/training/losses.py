@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor
+from torch import Tensor, nn
 
 from tercet.geometry.distances import squared_distances
 from tercet.training.hinges import all_triplets_hinge, differentiable, listed_triplets_hinge
@@ -61,6 +61,36 @@ def triplet_loss(
     return total / (hinges.active.clamp_min(1) if reduction == "active" else max(1, count))
 
 
+def centroid_triplet_loss(
+    embeddings: Float[Tensor, "B D"], labels: Int64[Tensor, " B"], *, temperature: float, margin: float = 0.0
+) -> Float[Tensor, ""]:
+    """Smooth triplet loss whose positives and negatives are classes, each at the mean of its images in the batch.
+
+    Mean over anchors of log(1 + sum over other classes n of exp((d(A, p) - d(A, n) + margin) / temperature)), with d
+    the squared distance to a mean and p the anchor's own class without the anchor. That is softplus in place of the
+    hinge, and a soft maximum over negatives: times the temperature, it approaches the hinge of the nearest other class
+    as the temperature falls. Anchors whose class has no other image are left out; with one class the loss is 0.
+
+    Reference: Wieczorek et al., On the unreasonable effectiveness of centroids in image retrieval, 2021, equation 3;
+    softplus from Hermans et al., 2017, section 2. At margin 0 it is cross-entropy over distances to class means as in
+    Snell et al., Prototypical networks, NeurIPS 2017, equation 2, with every image both in the support and a query.
+
+    >>> points, labels = torch.tensor([[0.0], [1.0], [3.0], [3.0]]), torch.tensor([0, 0, 1, 1])
+    >>> round(float(centroid_triplet_loss(points, labels, temperature=1.0)), 4)  # gaps of -8, -3, -6.25, -6.25
+    0.0132
+    """
+    _, own, counts = labels.unique(return_inverse=True, return_counts=True)
+    is_own = nn.functional.one_hot(own, len(counts)).bool()  # [B, C]
+    means = is_own.to(embeddings.dtype).T @ embeddings / counts[:, None]
+    distances = squared_distances(embeddings, means)
+    # An image lies n / (n - 1) times as far from the mean of the n - 1 others as from the mean of all n.
+    alone = torch.where(is_own, distances * (counts / (counts - 1).clamp_min(1)).square() + margin, distances)
+    per_anchor = nn.functional.cross_entropy(-alone / temperature, own, reduction="none")
+    has_positive = counts[own] > 1
+    mean: Tensor = (per_anchor * has_positive).sum() / has_positive.sum().clamp_min(1)
+    return mean
+
+
 def supervised_contrastive_loss(
     embeddings: Float[Tensor, "B D"], labels: Int64[Tensor, " B"], *, temperature: float
 ) -> Float[Tensor, ""]:
@@ -71,7 +101,7 @@ def supervised_contrastive_loss(
 
     Reference: Khosla et al., Supervised contrastive learning, NeurIPS 2020, equation 2.
     """
-    unit = torch.nn.functional.normalize(embeddings, dim=1)
+    unit = nn.functional.normalize(embeddings, dim=1)
     logits = unit @ unit.T / temperature  # [B, B]
     own = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     log_shares = logits - logits.masked_fill(own, -torch.inf).logsumexp(1, keepdim=True)
@@ -88,4 +118,8 @@ def active_share(embeddings: Float[Tensor, "B D"], labels: Int64[Tensor, " B"], 
     return int(hinges.active) / max(1, triplet_count(labels))
 
 
-LOSSES: dict[str, Callable[..., Tensor]] = {"triplet": triplet_loss, "supcon": supervised_contrastive_loss}
+LOSSES: dict[str, Callable[..., Tensor]] = {
+    "centroid-triplet": centroid_triplet_loss,
+    "triplet": triplet_loss,
+    "supcon": supervised_contrastive_loss,
+}
