@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from tercet.model.encoder import BACKBONES, Border, Encoder, FastBackbone, new_encoder
+from tercet.model.encoder import BACKBONES, Encoder, FastBackbone, new_encoder
 
 
 def seeded(seed=0):
@@ -100,18 +100,8 @@ def test_fast_halves_the_image_at_the_front_for_each_doubling_of_the_size(side, 
     backbone = BACKBONES["fast"](128, side, (4, 8, 16))
     assert backbone.stem.stride == (stride, stride)
     assert len(backbone.groups) == groups
-    assert backbone.groups[0][1].out_channels == 4
+    assert backbone.groups[0][0].out_channels == 4
     assert backbone.project.in_features == 16
-
-
-@pytest.mark.parametrize("sides", [(7, 7), (8, 8), (7, 8), (2, 3)])
-def test_what_the_pooling_drops_is_not_computed_and_the_rest_is_the_same(sides):
-    features = torch.randn(2, 4, *sides, generator=torch.Generator().manual_seed(0))
-    weight = torch.randn(5, 4, 3, 3, generator=torch.Generator().manual_seed(1))
-    found = nn.functional.conv2d(Border()(features), weight)
-    whole = nn.functional.conv2d(features, weight, padding=1)
-    assert found.shape[2:] == tuple(side // 2 * 2 for side in sides)
-    torch.testing.assert_close(*(nn.functional.max_pool2d(places, 2) for places in (found, whole)))
 
 
 def multiplications(name, side):
@@ -129,10 +119,10 @@ def multiplications(name, side):
     return sum(counted)
 
 
-@pytest.mark.parametrize(("side", "most"), [(64, 2), (96, 4), (128, 4), (160, 4), (224, 8)])
+@pytest.mark.parametrize(("side", "most"), [(64, 2), (96, 3), (128, 4), (160, 4), (224, 8)])
 def test_the_cost_of_fast_stays_within_a_few_times_that_of_32(side, most):
-    assert multiplications("fast", 32) == 38_979_872
-    assert multiplications("fast", side) < most * 38_979_872
+    assert multiplications("fast", 32) == 44_304_416
+    assert multiplications("fast", side) < most * 44_304_416
 
 
 @pytest.mark.parametrize("name", sorted(BACKBONES))

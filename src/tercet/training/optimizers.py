@@ -34,10 +34,13 @@ def orthogonalize(matrix: Float[Tensor, "m n"], steps: int = 3) -> Float[Tensor,
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, orthogonalised, on filter banks `[out, in, h, w]`, each kept at the norm sqrt(out)."""
+    """Momentum, orthogonalised in `dtype`, on filter banks `[out, in, h, w]`, each kept at the norm sqrt(out)."""
 
-    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float) -> None:
+    def __init__(
+        self, params: Iterable[Tensor], lr: float, momentum: float, dtype: torch.dtype = torch.float32
+    ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum})
+        self.dtype = dtype
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002
@@ -51,7 +54,7 @@ class Muon(torch.optim.Optimizer):
                     state["momentum"] = torch.zeros_like(weight)
                 velocity = state["momentum"].mul_(group["momentum"]).add_(weight.grad)
                 update = weight.grad.add(velocity, alpha=group["momentum"])  # Nesterov
-                update = orthogonalize(update.reshape(len(weight), -1)).view_as(weight)
+                update = orthogonalize(update.reshape(len(weight), -1).to(self.dtype)).view_as(weight)
                 weight.mul_(math.sqrt(len(weight)) / weight.norm())
                 weight.add_(update, alpha=-group["lr"])
 
@@ -67,7 +70,9 @@ def build_optimizers(network: nn.Module, config: Config) -> list[torch.optim.Opt
             torch.optim.AdamW(weights, lr=rate, weight_decay=config.weight_decay)
         ]
     else:
-        optimizers = [Muon(filters, rate, config.momentum)] if filters else []
+        # The direction need not be exact: Jordan 2024 takes it in bfloat16 too.
+        dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
+        optimizers = [Muon(filters, rate, config.momentum, dtype)] if filters else []
         rest_rate, decay = SMALL_RATE_SHARE * rate, config.weight_decay
         optimizers.append(torch.optim.SGD(rest, rest_rate, momentum=config.momentum, weight_decay=decay, nesterov=True))
     for optimizer in optimizers:
