@@ -115,7 +115,7 @@ def test_what_is_set_stays():
         ({"normalize": False}, "mining", "all"),
         ({"normalize": False}, "margin", 1.0),
         ({}, "optimizer", "muon"),
-        ({}, "learning_rate", 0.24),
+        ({}, "learning_rate", 0.16),
         ({"encoder": "classic"}, "optimizer", "adam"),
         ({"encoder": "classic"}, "learning_rate", 1e-3),
         ({"optimizer": "adam"}, "learning_rate", 1e-3),

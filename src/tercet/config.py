@@ -38,7 +38,7 @@ class Config:
     batch_size: int = 500  # a guess
     optimizer: str | None = None
     learning_rate: float | None = None
-    momentum: float = 0.6  # the same with a rate of 0.24: docs/log.md, 2026-11-24
+    momentum: float = 0.6  # with the rate of Muon below: docs/log.md, 2026-11-24
     weight_decay: float = 0.0  # a guess; Muon holds the filters at a fixed norm
     warmup_share: float = 0.1  # of all steps, linearly up; then linearly down to zero: a guess
     averaging: float = 0.95  # decay a step of the running average of the weights: a guess
@@ -115,7 +115,7 @@ def resolve(config: Config, *, image_count: int, size: int, flip: bool, has_weig
     batch_size = min(config.batch_size, max(64, image_count // 10), largest_batch(encoder, size))
     steps_per_epoch = math.ceil(image_count / batch_size)
     optimizer = config.optimizer or ("muon" if encoder == "fast" else "adam")
-    rates = {"adam": 1e-3, "muon": 0.24}  # the original project; docs/log.md, 2026-11-24
+    rates = {"adam": 1e-3, "muon": 0.16}  # the original project; docs/log.md, 2026-11-24
     # A temperature fits distances of a known scale; what is trained on frozen features was measured with triplets only.
     single = config.mining or not config.normalize or encoder == "pretrained"
     loss = config.loss or ("triplet" if single else "centroid-triplet")
