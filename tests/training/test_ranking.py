@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tercet.training import ranking
-from tercet.training.ranking import by_rows, row_order
+from tercet.training.ranking import by_rows, row_blocks, row_order, row_ranks, sorted_rows
 
 
 @pytest.fixture
@@ -59,3 +59,48 @@ def test_an_error_of_a_thread_is_raised(two_threads, monkeypatch):
     monkeypatch.setattr(ranking, "BLOCK_ELEMENTS", 1)
     with pytest.raises(ZeroDivisionError):
         by_rows(lambda rows: 1 // rows.start, torch.zeros(4, 1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("kind", ["random", "tied", "wide", "equal", "close"])
+def test_ranks_are_those_of_a_count(dtype, kind):
+    generator = torch.Generator().manual_seed(0)
+    values, thresholds = torch.rand(2, 30, 90, generator=generator).to(dtype)
+    shape = {
+        "random": lambda numbers: numbers,
+        "tied": lambda numbers: (5 * numbers).round(),
+        "wide": lambda numbers: 10 ** (8 * numbers - 4),
+        "equal": lambda numbers: torch.ones_like(numbers),
+        "close": lambda numbers: 1 + 4 * torch.finfo(dtype).eps * (3 * numbers).round(),
+    }[kind]
+    values, thresholds = shape(values), shape(thresholds[:, :70])
+    for endings in (1, 3):  # infinities at the end
+        thresholds[:, -endings:] = torch.inf
+        ordered = thresholds.sort(dim=1).values
+        wanted = (ordered[:, None] <= values[:, :, None]).sum(2)
+        assert torch.equal(row_ranks(values, ordered), wanted)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_ranks_of_what_is_not_finite_stay_among_the_thresholds(value):
+    thresholds = torch.tensor([[0.5, 1.0, torch.inf, torch.inf]])
+    ranks = row_ranks(torch.tensor([[value, 0.7]]), thresholds)
+    assert 0 <= int(ranks[0, 0]) <= 4
+    assert int(ranks[0, 1]) == 1
+    everywhere = torch.full((1, 4), value)
+    assert 0 <= int(row_ranks(everywhere, everywhere).min()) <= int(row_ranks(everywhere, everywhere).max()) <= 4
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_sorted_rows_come_with_the_columns_where_they_were(dtype):
+    values = torch.rand(5, 9, generator=torch.Generator().manual_seed(0)).to(dtype)
+    found, columns = sorted_rows(values)
+    assert torch.equal(found, values.sort(dim=1).values)
+    assert torch.equal(found, values.gather(1, columns))
+
+
+def test_row_blocks_cover_the_rows(monkeypatch):
+    monkeypatch.setattr(ranking, "CACHED_ELEMENTS", 12)
+    assert row_blocks(torch.zeros(7, 4)) == [slice(0, 3), slice(3, 6), slice(6, 7)]
+    assert row_blocks(torch.zeros(2, 50)) == [slice(0, 1), slice(1, 2)]
+    assert row_blocks(torch.zeros(0, 0)) == []

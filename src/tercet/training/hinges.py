@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from tercet.training.ranking import by_rows, row_order
+from tercet.training.ranking import row_blocks, row_ranks, sorted_rows
 from tercet.training.triplets import Triplets
 
 
@@ -27,34 +27,43 @@ class Hinges(NamedTuple):
 
 @torch.no_grad()
 def all_triplets_hinge(distances: Float[Tensor, "B B"], labels: Int64[Tensor, " B"], margin: float) -> Hinges:
-    """Every triplet of the batch, exactly, in O(B^2 log B) time and O(B^2) memory. Distances are >= 0.
+    """Every triplet of the batch, exactly, in O(B^2 log K) time and O(B^2) memory for K images of a class.
 
-    Fix an anchor and sort the distances of its negatives together with the thresholds d(a,p) + margin of its positives,
-    a threshold before an equal distance. The triplets of a positive that are active are the negatives before it, those
-    of a negative are the positives behind it: running counts give all slopes, and the slopes give the sum.
+    Fix an anchor. A positive is active with the negatives whose distance is below its threshold d(a,p) + margin, a
+    negative with the positives whose threshold is above its distance. The rank of each negative among the thresholds
+    gives both numbers, these are the slopes, and the slopes give the sum. Where many thresholds of a row are equal, as
+    of an encoder that has collapsed, it takes longer.
     """
+    columns, positive_counts = _positives(labels)
+    thresholds = distances.gather(1, columns).add_(margin)
+    thresholds.masked_fill_(columns == torch.arange(len(labels), device=labels.device)[:, None], torch.inf)
+    thresholds, order = sorted_rows(thresholds)
+    columns = columns.gather(1, order)
     slopes = torch.empty_like(distances)
     linear, active = torch.empty(2, len(labels), dtype=torch.float64, device=distances.device)  # [B] each
-
-    def fill(rows: slice) -> None:
-        own = distances[rows]
-        same = labels[rows, None] == labels  # [rows, B]
-        # With a margin below 0 thresholds may be so too: these come first, in any order, with no negative before them.
-        thresholds = torch.add(own, same, alpha=margin)
-        thresholds[:, rows.start :].fill_diagonal_(0)  # the anchor itself is a positive that no negative is before
-        order = row_order(thresholds, last=~same)
-        positive = same.gather(1, order)
-        passed = positive.cumsum(1, dtype=torch.int32).to(own.dtype)  # positives up to each place
-        places = torch.arange(1, len(labels) + 1, device=own.device)
-        counts = torch.where(positive, places - passed, passed - passed[:, -1:])
-        slopes[rows].scatter_(1, order, counts)
-        # Into tensors made before: small results kept between the blocks would split the memory that these free.
-        linear[rows] = (slopes[rows] * own).sum(1, dtype=torch.float64)
-        active[rows] = counts.clamp_min(0).sum(1, dtype=torch.float64)
-
-    by_rows(fill, distances)
+    for rows in row_blocks(distances):
+        ranks = row_ranks(distances[rows], thresholds[rows])
+        slopes[rows].copy_(ranks).sub_(positive_counts[rows])  # right for negatives
+        ranks.scatter_(1, columns[rows], thresholds.shape[1])  # out of the counts: the positives and the anchor
+        at_rank = slopes.new_zeros(len(ranks), thresholds.shape[1] + 1)
+        below = at_rank.scatter_add_(1, ranks, slopes.new_ones(1, 1).expand_as(ranks)).cumsum(1)[:, :-1]
+        below.masked_fill_(thresholds[rows].isinf(), 0)
+        slopes[rows].scatter_(1, columns[rows], below)  # negatives below each threshold
+        linear[rows] = torch.linalg.vecdot(slopes[rows], distances[rows])
+        active[rows] = below.sum(1, dtype=torch.float64)
     total = linear.sum() + margin * active.sum()
     return Hinges(total.to(distances.dtype), active.sum().long(), slopes)
+
+
+def _positives(labels: Int64[Tensor, " B"]) -> tuple[Int64[Tensor, "B K"], Int64[Tensor, "B 1"]]:
+    """The columns of each anchor's positives, filled up with its own, for K images of the commonest class; how many."""
+    _, classes, counts = labels.unique(return_inverse=True, return_counts=True)
+    members = classes.argsort(stable=True)
+    places = torch.arange(max([1, *counts.tolist()]), device=labels.device)
+    starts, sizes = (counts.cumsum(0) - counts)[classes, None], counts[classes, None]
+    columns = members[(starts + places).clamp_max(len(labels) - 1)]
+    own = torch.arange(len(labels), device=labels.device)[:, None]
+    return torch.where(places < sizes, columns, own), sizes - 1
 
 
 @torch.no_grad()
