@@ -5,8 +5,8 @@
     python -m benchmarks.losses --method all --size 512   a trial of both sides, which is printed and not kept
 
 Embeddings of unit length in 128 dimensions, ten classes of equal size, two threads, squared Euclidean distances and a
-margin of 0.25 on both sides, mean over active triplets. Each (library, method, size) is a process of its own;
-results/losses.jsonl has one line each. Memory is the peak of the process above what it held with all imported, the
+margin of 0.25 on both sides, mean over active triplets. Each (library, method, size) is a process of its own, which
+keeps freed memory as training does; results/losses.jsonl has one line each. Memory is the peak of the process above what it held with all imported, the
 inputs made and a step on 32 images done, so that one-off costs of libraries do not count; Linux only. Values are
 compared where the definitions agree. Those of semi-hard do not: ours takes the nearest farther negative of each
 positive, the peer's miner all negatives between the positive and the margin. The peer's lists of triplets grow with the
@@ -33,6 +33,7 @@ import torch
 
 from benchmarks import records
 from benchmarks.peer_losses import library, library_version
+from tercet.memory import keep_freed_memory
 from tercet.run_folder import commit, machine
 from tercet.training.losses import Loss, supervised_contrastive_loss, triplet_loss
 
@@ -97,6 +98,7 @@ def peak_bytes(restart: bool = False) -> int:
 def measure_here(side: str, method: str, size: int) -> dict[str, Any]:
     """The figures of one library, method and size; for a fresh process."""
     torch.set_num_threads(THREADS)
+    keep_freed_memory()
     loss = (our_loss if side == "tercet" else peer_loss)(method)
     step(loss, 32)()
     run = step(loss, size)
