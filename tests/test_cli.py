@@ -1,5 +1,7 @@
 """Commands as people type them: what they print, where, and with which exit status."""
 
+import csv
+import io
 import json
 import os
 import signal
@@ -71,6 +73,19 @@ def test_predict_prints_a_line_an_image_and_does_the_rest(
     assert "letter.jpg: not a JPEG" in printed.err
     assert main(["predict", good, "--model", str(model)]) == 0
     assert capsys.readouterr().out.startswith(f"{good}\t{lines[0]['predicted']} ")
+
+
+def test_predict_prints_csv_and_takes_a_list(
+    folder: Path, model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{folder / 'checks/000.png'}\n{folder / 'stripes'}\n"))
+    assert main(["predict", "-", "--model", str(model), "--csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert len(rows) == 21
+    for row in rows:
+        shares = [float(row[name]) for name in list(row)[3:]]
+        assert sum(shares) == pytest.approx(1, abs=1e-5)
+        assert float(row["probability"]) == max(shares) == float(row[row["predicted"]])
 
 
 def test_embed_takes_files_and_folders(

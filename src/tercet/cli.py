@@ -34,6 +34,10 @@ LOSS_HELP = (
     "centroid-triplet: an image against the means of its own and of other classes in the batch (default); triplet: "
     "against single images (default with --mining or --no-normalize); supcon: supervised contrastive"
 )
+IMAGES_HELP = (
+    'a file, a folder (every image below it), a pattern such as "photos/**/*.jpg", or - for a list of these on the '
+    "standard input, one a line"
+)
 RESUMABLE = ("run", "train", "fetch")
 EXAMPLES = """examples:
   tercet run digits --out runs/digits           the whole job in a minute, no download
@@ -85,14 +89,16 @@ def build_parser() -> Parser:
     judged.add_argument("--json", dest="as_json", action="store_true", help="print the results as JSON")
     command("report", "draw figures and page of a finished run again").add_argument("run", metavar="RUN")
     predicted = command("predict", "the classes of images, most probable first")
-    predicted.add_argument("images", nargs="+", metavar="IMAGE")
+    predicted.add_argument("images", nargs="+", metavar="IMAGE", help=IMAGES_HELP)
     add_model_option(predicted)
     predicted.add_argument("-k", type=int, default=3, help="how many classes to show (default 3)")
-    predicted.add_argument("--json", dest="as_json", action="store_true", help="print one JSON object a line")
-    embedded = command("embed", "embeddings of image files and folders, as .npz with `embeddings` and `paths`")
-    embedded.add_argument("paths", nargs="+", metavar="PATH")
+    form = predicted.add_mutually_exclusive_group()
+    for name, what in (("json", "one JSON object a line"), ("csv", "CSV with a column for every class")):
+        form.add_argument(f"--{name}", dest="form", action="store_const", const=name, default="text", help=what)
+    embedded = command("embed", "embeddings of image files, as .npz with `embeddings` and `paths`, or as .csv")
+    embedded.add_argument("paths", nargs="+", metavar="IMAGE", help=IMAGES_HELP)
     add_model_option(embedded)
-    embedded.add_argument("--out", required=True, metavar="FILE.npz")
+    embedded.add_argument("--out", required=True, metavar="FILE", help="a name that ends in .npz or .csv")
     return parser
 
 

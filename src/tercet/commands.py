@@ -5,26 +5,22 @@ What only some commands need is imported there: a prediction would wait as long 
 
 from __future__ import annotations
 
+import csv
 import json
 import logging
 import shlex
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tercet.config import PRESETS, Config
-from tercet.data.archive import File, list_folder, read_file
-from tercet.data.parallel import decode_files
-from tercet.errors import DataError, UsageError
-from tercet.files import write_arrays
-from tercet.model.bundle import Bundle, load_bundle
-
-CHUNK = 256  # images decoded at a time, so that a million files need no more memory than a thousand
+from tercet.errors import UsageError
+from tercet.model.bundle import load_bundle
 
 
 def run(*, data: str, out: str, overwrite: bool, seeds: int, quiet: bool, **asked: Any) -> int:
@@ -105,62 +101,62 @@ def report(*, run: str, quiet: bool) -> int:  # noqa: ARG001
     return 0
 
 
-def predict(*, images: Sequence[str], model: str, k: int, as_json: bool, quiet: bool) -> int:  # noqa: ARG001
+def predict(*, images: Sequence[str], model: str, k: int, form: str, quiet: bool) -> int:  # noqa: ARG001
     """Print a line an image; files that cannot be read are named on stderr, the rest is done."""
+    from tercet.inference.images import image_paths, readable_images
+
     if k < 1:
         raise UsageError(f"-k is {k}; expected 1 or more.")
     bundle = load_bundle(model)
-    unreadable: list[str] = []
-    for paths, pixels in _readable(images, bundle, unreadable):
+    unreadable = Unreadable()
+    show = {"text": _print_text, "json": _print_json, "csv": _csv_printer(bundle.classes)}[form]
+    for paths, pixels in readable_images(image_paths(images), bundle.side, unreadable):
         for path, shares in zip(paths, bundle.predict_proba(pixels), strict=True):
-            top = [(bundle.classes[index], float(shares[index])) for index in shares.argsort(kind="stable")[::-1][:k]]
-            if as_json:
-                print(json.dumps({"path": path, "predicted": top[0][0], "probability": top[0][1], "top": top}))
-            else:
-                print("\t".join([path, *(f"{name} {share:.3f}" for name, share in top)]))
-    return 1 if unreadable else 0
+            best = shares.argsort(kind="stable")[::-1][:k]
+            show(path, [(bundle.classes[index], float(shares[index])) for index in best], shares)
+    return 1 if unreadable.count else 0
+
+
+Top = list[tuple[str, float]]  # class names and probabilities, most probable first
+
+
+def _print_text(path: str, top: Top, shares: np.ndarray) -> None:  # noqa: ARG001
+    print("\t".join([path, *(f"{name} {share:.3f}" for name, share in top)]))
+
+
+def _print_json(path: str, top: Top, shares: np.ndarray) -> None:  # noqa: ARG001
+    print(json.dumps({"path": path, "predicted": top[0][0], "probability": top[0][1], "top": top}))
+
+
+def _csv_printer(classes: Sequence[str]) -> Callable[[str, Top, np.ndarray], None]:
+    """Prints the header with the first image, then every class's probability, whatever k is."""
+    rows, header = csv.writer(sys.stdout, lineterminator="\n"), [["path", "predicted", "probability", *classes]]
+
+    def show(path: str, top: Top, shares: np.ndarray) -> None:
+        while header:
+            rows.writerow(header.pop())
+        rows.writerow([path, *top[0], *map(float, shares)])
+
+    return show
 
 
 def embed(*, paths: Sequence[str], model: str, out: str, quiet: bool) -> int:  # noqa: ARG001
     """Write the embeddings and print how many there are."""
-    bundle = load_bundle(model)
-    unreadable: list[str] = []
-    done: list[str] = []
-    blocks = []
-    for names, pixels in _readable(_files(paths), bundle, unreadable):
-        done += names
-        blocks.append(bundle.embed(pixels))
-    if not done:
-        raise DataError(f"found no readable image in {', '.join(paths)}; expected image files or folders of them.")
-    try:
-        write_arrays(Path(out), embeddings=np.concatenate(blocks), paths=np.array(done))
-    except OSError as error:
-        raise DataError(f"--out {out} cannot be written ({error.strerror}); give another path.") from error
-    print(f"{len(done):,} embeddings: {out}")
-    return 1 if unreadable else 0
+    from tercet.inference.embeddings import embed_files
+
+    unreadable = Unreadable()
+    count = embed_files(load_bundle(model), paths, Path(out), unreadable)
+    print(f"{count:,} embeddings: {out}")
+    return 1 if unreadable.count else 0
 
 
-def _files(paths: Sequence[str]) -> Iterator[str]:
-    for path in map(Path, paths):
-        if path.is_dir():
-            yield from (str(file) for _, file in list_folder(path))
-        else:
-            yield str(path)
+class Unreadable:
+    """Names each file that cannot be read on the log, and counts them."""
 
+    def __init__(self) -> None:
+        self.count = 0
 
-def _readable(
-    paths: Sequence[str] | Iterator[str], bundle: Bundle, unreadable: list[str]
-) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Paths and pixels `[n, side, side, 3]`, a chunk at a time; unreadable files go to the list and the log."""
-    decoded = decode_files((File(path, partial(read_file, Path(path))) for path in paths), bundle.side)
-    while chunk := list(islice(decoded, CHUNK)):
-        names, pixels = [], []
-        for path, outcome in chunk:
-            if isinstance(outcome, str):
-                unreadable.append(path)
-                logging.getLogger(__name__).error("tercet: %s: %s", path, outcome)
-            else:
-                pixels.append(outcome)
-                names.append(path)
-        if names:
-            yield names, np.stack(pixels)
+    def __call__(self, path: str, reason: str) -> None:
+        """Take one."""
+        self.count += 1
+        logging.getLogger(__name__).error("tercet: %s: %s", path, reason)

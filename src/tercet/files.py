@@ -5,29 +5,24 @@ from __future__ import annotations
 import io
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 
-def write_arrays(path: Path, **arrays: Any) -> None:
-    """Write named arrays to `path` as `.npz`, whole or not at all."""
-    content = io.BytesIO()
-    np.savez(content, **arrays)
-    write_atomically(path, content.getbuffer())  # no copy
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write that becomes `path` at the end of the block, and is gone if the block raises.
 
-
-def write_atomically(path: Path, content: bytes | memoryview | str) -> None:
-    """Write `content` to `path`, so that a reader or a crash sees the old file or the new one, nothing between.
-
-    Text may hold file names whose bytes are no UTF-8; they are written as the bytes they were.
+    A reader or a crash sees the old file or the new one, nothing between.
     """
-    data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+        with os.fdopen(descriptor, "w+b") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod(0o644)
@@ -41,3 +36,19 @@ def write_atomically(path: Path, content: bytes | memoryview | str) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def write_atomically(path: Path, content: bytes | memoryview | str) -> None:
+    """Write `content` to `path`, whole or not at all.
+
+    Text may hold file names whose bytes are no UTF-8; they are written as the bytes they were.
+    """
+    with replacing(path) as file:
+        file.write(content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content)
+
+
+def write_arrays(path: Path, **arrays: Any) -> None:
+    """Write named arrays to `path` as `.npz`, whole or not at all."""
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    write_atomically(path, content.getbuffer())  # no copy

@@ -1,0 +1,60 @@
+"""Image files as a person names them on a command line, decoded a chunk at a time.
+
+A million files take no more memory than a thousand. What cannot be read is told, and the rest is done.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from glob import has_magic, iglob
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from tercet.data.archive import File, list_folder, read_file
+from tercet.data.parallel import decode_files
+
+CHUNK = 256  # images decoded at a time
+Unreadable = Callable[[str, str], None]  # (path, reason)
+
+
+def image_paths(arguments: Iterable[str]) -> Iterator[str]:
+    """The files meant by files, folders (every image below them), patterns such as `"photos/**/*.jpg"`, and `-`.
+
+    `-` stands for the lines of the standard input, each of which may be any of these. What a pattern finds comes in the
+    order of the file system. A pattern that finds nothing is given as it is, so that its reader can say so.
+    """
+    for argument in arguments:
+        if argument == "-":
+            yield from image_paths(line.rstrip("\r\n") for line in sys.stdin if line.strip())
+        elif Path(argument).is_dir():
+            yield from (str(file) for _, file in list_folder(Path(argument)))
+        elif has_magic(argument) and not Path(argument).exists():
+            found = iglob(argument, recursive=True)  # noqa: PTH207 - a Path's own glob takes no absolute pattern
+            first = next(found, None)
+            yield from [argument] if first is None else image_paths([first])
+            for path in found:
+                yield from image_paths([path])
+        else:
+            yield argument
+
+
+def readable_images(
+    paths: Iterable[str], side: int, on_unreadable: Unreadable
+) -> Iterator[tuple[list[str], UInt8[np.ndarray, "n S S 3"]]]:
+    """Paths and pixels of a chunk of images at a time, in order; the others go to `on_unreadable`."""
+    decoded = decode_files((File(path, partial(read_file, Path(path))) for path in paths), side)
+    while chunk := list(islice(decoded, CHUNK)):
+        names, pixels = [], []
+        for path, outcome in chunk:
+            if isinstance(outcome, str):
+                on_unreadable(path, outcome)
+            else:
+                names.append(path)
+                pixels.append(outcome)
+        if names:
+            yield names, np.stack(pixels)
