@@ -6,11 +6,11 @@
 
 Embeddings of unit length in 128 dimensions, ten classes of equal size, two threads, squared Euclidean distances and a
 margin of 0.25 on both sides, mean over active triplets. Each (library, method, size) is a process of its own, which
-keeps freed memory as training does; results/losses.jsonl has one line each. Memory is the peak of the process above what it held with all imported, the
-inputs made and a step on 32 images done, so that one-off costs of libraries do not count; Linux only. Values are
-compared where the definitions agree. Those of semi-hard do not: ours takes the nearest farther negative of each
-positive, the peer's miner all negatives between the positive and the margin. The peer's lists of triplets grow with the
-cube of the batch; sizes at which they would not fit are recorded as skipped.
+keeps freed memory as training does; results/losses.jsonl has one line each. Memory is the peak of the process above
+what it held with all imported, the inputs made and a step on 32 images done, so that one-off costs of libraries do not
+count; Linux only. Values are compared where the definitions agree. Those of semi-hard do not: ours takes the nearest
+farther negative of each positive, the peer's miner all negatives between the positive and the margin. The peer's lists
+of triplets grow with the cube of the batch; sizes at which they would not fit are recorded as skipped.
 """
 
 from __future__ import annotations
