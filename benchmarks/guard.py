@@ -79,7 +79,7 @@ CASES = {
     # Some seeds diverge at the default rate; the guard should leave the others alone.
     "raw embeddings": Case("cifar10", 5, {"normalize": False}, named="turned the weights"),
     "NaN image": Case("cifar10", 5, {}, 1.0, f"index {SPOILED};", (encoder, "image_inputs", spoiled)),
-    "one class a batch": Case("cifar10", 5, {}, 1.0, "of one class;", (loop, "plan_epoch", one_class)),
+    "one class a batch": Case("cifar10", 5, {}, 1.0, "of one class;", (loop, "plan_pass", one_class)),
 }
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
 from tercet.config import Config
-from tercet.training.loop import plan_epoch
+from tercet.training.passes import steps_per_epoch
 
 SIDE = 2048  # of the matrices
 REPETITIONS = 5
@@ -86,4 +86,4 @@ def seconds_per_step(
 
 def with_steps(config: Config, labels: Tensor, steps: int) -> Config:
     """The resolved configuration with the epochs that make so many steps."""
-    return replace(config, epochs=steps / len(plan_epoch(labels, config, 0)))
+    return replace(config, epochs=steps / steps_per_epoch(labels, config))

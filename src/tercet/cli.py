@@ -140,7 +140,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         "--size",
         type=int,
         metavar="PIXELS",
-        help="side of what the network sees, 9 to 224 (default 32, 64 or 128, after the images)",
+        help="side of what the network sees, 10 to 224 (default 32, 64 or 128, after the images)",
     )
     add("--normalize", action=argparse.BooleanOptionalAction, help="embeddings of unit length (default) or raw")
     add("--flip", action=argparse.BooleanOptionalAction, help="mirror images in training (default, but for digits)")

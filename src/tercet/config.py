@@ -40,6 +40,7 @@ class Config:
     learning_rate: float | None = None
     momentum: float = 0.6  # with the rate of Muon below: docs/log.md, 2026-11-24
     weight_decay: float = 0.0  # a guess; Muon holds the filters at a fixed norm
+    skip_share: float = 0.5  # of each class, what a pass leaves out as learnt: docs/log.md, 2026-11-24
     warmup_share: float = 0.1  # of all steps, linearly up; then linearly down to zero: a guess
     averaging: float = 0.95  # decay a step of the running average of the weights: a guess
     class_weight: str = "balanced"  # of the head; better for rare classes and all in all: docs/log.md, 2026-11-24
@@ -84,8 +85,8 @@ CHOICES = {
     "precision": ("auto", "fp32", "bf16"),
     "device": ("auto", "cpu", "cuda", "mps"),
 }
-# The fast encoder halves the 8 patches across an image of 9 pixels three times.
-LEAST = {"size": 9, "margin": 0, "epochs": 0.001, "batch_size": 8, "dimensions": 1, "seed": 0, "fewest_steps": 1}
+# The fast encoder halves the 8 patches across an image of 10 pixels three times.
+LEAST = {"size": 10, "margin": 0, "epochs": 0.001, "batch_size": 8, "dimensions": 1, "seed": 0, "fewest_steps": 1}
 LARGEST_SIZE = 224  # what most networks for photographs take; our own are not made for more
 
 # Pixels of a batch, so that what a step keeps for its gradients stays under 1.5 GB in float32 at any size: counted with

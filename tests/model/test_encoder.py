@@ -121,8 +121,8 @@ def multiplications(name, side):
 
 @pytest.mark.parametrize(("side", "most"), [(64, 2), (96, 3), (128, 4), (160, 4), (224, 8)])
 def test_the_cost_of_fast_stays_within_a_few_times_that_of_32(side, most):
-    assert multiplications("fast", 32) == 44_304_416
-    assert multiplications("fast", side) < most * 44_304_416
+    assert multiplications("fast", 32) == 44_189_216
+    assert multiplications("fast", side) < most * 44_189_216
 
 
 @pytest.mark.parametrize("name", sorted(BACKBONES))
@@ -131,7 +131,7 @@ def test_weights_do_not_grow_with_the_image(name, side):
     at_32, here = (
         sum(p.numel() for p in BACKBONES[name](128, size, (32, 128, 256)).parameters()) for size in (32, side)
     )
-    assert at_32 <= here < 1.02 * at_32
+    assert 0.999 * at_32 < here < 1.02 * at_32
 
 
 @pytest.mark.parametrize("side", [32, 64, 128])
@@ -155,9 +155,13 @@ def test_whitening_takes_fewer_of_larger_images(monkeypatch):
 def test_whitened_patches_have_about_unit_covariance():
     images = smooth_images(200, 16)
     encoder = encoder_for(images, widths=(4, 8))
-    responses = encoder.backbone.stem((images.float() - encoder.mean) / encoder.std)[:, :12]  # [N, 12, 15, 15]
+    responses = encoder.backbone.stem((images.float() - encoder.mean) / encoder.std)[:, :12]  # [N, 12, 14, 14]
     vectors = responses.transpose(0, 1).flatten(1)
-    torch.testing.assert_close(vectors @ vectors.T / vectors.shape[1], torch.eye(12), rtol=0, atol=0.1)
+    found = vectors @ vectors.T / vectors.shape[1]
+    damped = found.diagonal()  # variance / (variance + 0.01), the faintest direction first
+    torch.testing.assert_close(found, damped.diag(), rtol=0, atol=0.1)
+    assert 0.3 < damped[0] < damped[6] < damped[11]
+    assert damped[11] == pytest.approx(1, abs=0.02)
 
 
 def test_the_stem_holds_each_direction_and_its_negative_and_does_not_learn():

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 History = list[dict[str, Any]]  # one record an epoch, as in history.jsonl
 PLACE = (
     "step",
+    "passes",
+    "batch",
     "images",
     "losses",
     "history",
@@ -62,6 +64,10 @@ class TrainingState:
     average: nn.Module
     optimizers: list[torch.optim.Optimizer]
     step: int = 0
+    passes: int = 0  # begun
+    batch: int = 0  # of the pass under way: the next to be shown
+    batches: Tensor = field(default_factory=lambda: torch.empty(0, 0, dtype=torch.int64))  # [S, B], of that pass
+    gaps: Tensor = field(default_factory=lambda: torch.zeros(0))  # [N], how far each image was from other classes
     seconds: float = 0.0  # spent in steps, all attempts and those gone back over together
     images: int = 0
     losses: list[float] = field(default_factory=list)  # of this epoch
@@ -117,7 +123,8 @@ class TrainingState:
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor of the state by name: the tensors themselves, not copies."""
-        named = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        named = {"batches": self.batches, "gaps": self.gaps}
+        named |= {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
         named |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
         for number, optimizer in enumerate(self.optimizers):
             for index, values in optimizer.state_dict()["state"].items():
@@ -126,6 +133,7 @@ class TrainingState:
 
     def load_tensors(self, named: dict[str, Tensor]) -> None:
         """Take up tensors as `tensors` gave them."""
+        self.batches, self.gaps = named["batches"], named["gaps"]
         for prefix, module in (("network.", self.network), ("average.", self.average)):
             module.load_state_dict(
                 {name.removeprefix(prefix): tensor for name, tensor in named.items() if name.startswith(prefix)}

@@ -79,16 +79,28 @@ def centroid_triplet_loss(
     >>> round(float(centroid_triplet_loss(points, labels, temperature=1.0)), 4)  # gaps of -8, -3, -6.25, -6.25
     0.0132
     """
+    distances, own, counts = class_distances(embeddings, labels)
+    distances = distances.scatter_add(1, own[:, None], torch.full_like(distances[:, :1], margin))
+    per_anchor = nn.functional.cross_entropy(-distances / temperature, own, reduction="none")
+    has_positive = counts[own] > 1
+    mean: Tensor = (per_anchor * has_positive).sum() / has_positive.sum().clamp_min(1)
+    return mean
+
+
+def class_distances(
+    embeddings: Float[Tensor, "B D"], labels: Int64[Tensor, " B"]
+) -> tuple[Float[Tensor, "B C"], Int64[Tensor, " B"], Int64[Tensor, " C"]]:
+    """Squared distances to the mean of each class of the batch, to the own one without oneself; own class; class sizes.
+
+    Classes are numbered anew, those of the batch only.
+    """
     _, own, counts = labels.unique(return_inverse=True, return_counts=True)
     is_own = nn.functional.one_hot(own, len(counts)).bool()  # [B, C]
     means = is_own.to(embeddings.dtype).T @ embeddings / counts[:, None]
     distances = squared_distances(embeddings, means)
     # An image lies n / (n - 1) times as far from the mean of the n - 1 others as from the mean of all n.
-    alone = torch.where(is_own, distances * (counts / (counts - 1).clamp_min(1)).square() + margin, distances)
-    per_anchor = nn.functional.cross_entropy(-alone / temperature, own, reduction="none")
-    has_positive = counts[own] > 1
-    mean: Tensor = (per_anchor * has_positive).sum() / has_positive.sum().clamp_min(1)
-    return mean
+    alone = distances * (counts / (counts - 1).clamp_min(1)).square()
+    return torch.where(is_own, alone, distances), own, counts
 
 
 def supervised_contrastive_loss(
