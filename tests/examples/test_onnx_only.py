@@ -11,11 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bundles import small_bundle, small_onnx
 from tercet.data.decode import read_image
-from tercet.inference.export import export_onnx
-from tercet.model.bundle import Bundle
-from tercet.model.encoder import new_encoder
-from tercet.model.head import Head
 from zoo import READ, encoded, turned
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "onnx_only.py"
@@ -55,17 +52,11 @@ def test_images_of_any_shape_are_read_as_tercet_reads_them(script: dict, size: t
         )
 
 
-def test_it_runs_without_torch_and_tercet(make_set, tmp_path: Path) -> None:
-    import torch
-
-    shape = {"dimensions": 8, "widths": [4, 8, 8], "normalize": True}
-    images, generator = make_set(32, side=18), torch.Generator().manual_seed(0)
-    encoder = new_encoder("fast", images.images, images.channel_statistics(), size=18, **shape, generator=generator)
-    head = Head(8, 2, 5)
-    bundle = Bundle(encoder.eval(), head.eval(), ("Bär", "a b"), {"encoder": "fast", **shape, "size": 18, "hidden": 5})
+def test_it_runs_without_torch_and_tercet(tmp_path: Path) -> None:
+    bundle = small_bundle()
     folder = tmp_path / "with space and ü"
     folder.mkdir()
-    export_onnx(bundle, folder / "model.onnx")
+    (folder / "model.onnx").write_bytes(small_onnx())
     paths = [folder / "turned.jpg", folder / "grün.png"]
     paths[0].write_bytes(turned(6))
     Image.effect_noise((50, 40), 90).save(paths[1])

@@ -14,57 +14,24 @@ import torch
 from PIL import Image
 from torch import nn
 
+from bundles import CLASSES, bundle_on, new_bundle, small_bundle, small_onnx
 from pictures import write_folder
 from tercet.cli import main
 from tercet.errors import DataError, ModelError
 from tercet.inference import export
 from tercet.inference.export import compare, export_onnx, to_onnx
-from tercet.model.adapter import Adapter, with_adapter
 from tercet.model.bundle import Bundle, load_bundle
-from tercet.model.encoder import new_encoder
-from tercet.model.head import Head
-from tercet.model.pretrained import frozen_encoder, imagenet_network, is_available
-
-CLASSES = ("Bär", "a, b", '"c"')
-
-
-def head() -> Head:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        made = Head(8, len(CLASSES), 5)
-    made.layers[0].weight.data *= 5  # neither equal probabilities nor certainty
-    return made.eval()
-
-
-def make(name: str, size: int, *, normalize: bool = True) -> Bundle:
-    """A Bundle with weights that no training has seen but with statistics of real images."""
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (16, 3, size, size), generator=generator, dtype=torch.uint8)
-    shape = {"dimensions": 8, "widths": [4, 8, 8], "normalize": normalize}
-    statistics = (torch.full((3,), 127.0), torch.full((3,), 70.0))
-    encoder = new_encoder(name, images, statistics, size=size, **shape, generator=generator)
-    with torch.no_grad():
-        encoder.train()(images)
-    return Bundle(encoder.eval(), head(), CLASSES, {"encoder": name, **shape, "size": size, "hidden": 5})
-
-
-def on_frozen(network: nn.Module, size: int, feature_count: int) -> Bundle:
-    """A Bundle that stands on a frozen network."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        adapter = Adapter(feature_count, 8, normalize=True)
-    settings = {"encoder": "pretrained", "dimensions": 8, "widths": [], "normalize": True, "size": size, "hidden": 5}
-    return Bundle(with_adapter(frozen_encoder(network, size), adapter).eval(), head(), CLASSES, settings)
+from tercet.model.pretrained import imagenet_network, is_available
 
 
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:
-    return make("fast", 16)
+    return small_bundle()
 
 
 @pytest.fixture(scope="module")
-def content(bundle: Bundle) -> bytes:
-    return to_onnx(bundle)
+def content() -> bytes:
+    return small_onnx()
 
 
 def agrees(bundle: Bundle, content: bytes) -> None:
@@ -89,7 +56,7 @@ def agrees(bundle: Bundle, content: bytes) -> None:
     ],
 )
 def test_every_encoder_is_exported(name: str, size: int, normalize: bool) -> None:
-    bundle = make(name, size, normalize=normalize)
+    bundle = new_bundle(name, size, normalize=normalize)
     agrees(bundle, to_onnx(bundle))
 
 
@@ -97,7 +64,7 @@ def test_every_encoder_is_exported(name: str, size: int, normalize: bool) -> Non
 @pytest.mark.skipif(not is_available(), reason="the ImageNet weights (tercet[pretrained]) are missing")
 def test_the_pretrained_encoder_is_exported() -> None:
     for size in (128, 97):
-        bundle = on_frozen(imagenet_network(), size, 1280)
+        bundle = bundle_on(imagenet_network(), size, 1280)
         agrees(bundle, to_onnx(bundle))
 
 
@@ -112,10 +79,10 @@ class Undecided(Colors):
 
 
 def test_a_network_of_ones_own_is_exported_or_refused_in_a_sentence(tmp_path: Path) -> None:
-    bundle = on_frozen(Colors(), 16, 3)
+    bundle = bundle_on(Colors(), 16, 3)
     agrees(bundle, to_onnx(bundle))
     with pytest.raises(ModelError, match="cannot write this model as ONNX") as refused:
-        export_onnx(on_frozen(Undecided(), 16, 3), tmp_path / "a.onnx")
+        export_onnx(bundle_on(Undecided(), 16, 3), tmp_path / "a.onnx")
     assert "\n" not in str(refused.value)
     assert not list(tmp_path.iterdir())
 
