@@ -30,7 +30,7 @@ from tercet.model.encoder import Encoder
 from tercet.model.head import Head
 
 EXTRA = "pip install 'tercet[export]'"
-OPSET = 18  # the version that PyTorch's exporter writes by itself; ONNX Runtime reads it from 1.14 on
+OPSET = 18  # what the exporter is written for, so that nothing is converted
 TOLERANCE = 1e-4
 ROUNDING = 1e-5  # two classes that are this close may change places by the rounding of float32
 NOISE_BATCHES = (1, 15)  # images of random pixels that are always compared, by the batch
