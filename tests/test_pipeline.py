@@ -63,6 +63,8 @@ def test_run_folder_keeps_its_contract(finished: Path) -> None:
         "README.md",
     }
     assert names == files | {"model", "figures"}
+    model = {path.relative_to(finished / "model").as_posix() for path in (finished / "model").rglob("*.*")}
+    assert model == {"config.json", "model.safetensors", "README.md", "figures/tsne.png"}
     assert {path.name for path in (finished / "figures").iterdir()} == {
         f"{name}.png" for name in ("tsne", "accuracy", "loss", "confusion", "distances")
     }

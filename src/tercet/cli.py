@@ -99,6 +99,10 @@ def build_parser() -> Parser:
     embedded.add_argument("paths", nargs="+", metavar="IMAGE", help=IMAGES_HELP)
     add_model_option(embedded)
     embedded.add_argument("--out", required=True, metavar="FILE", help="a name that ends in .npz or .csv")
+    exported = command("export", "the model as one ONNX file, which is kept if ONNX Runtime gives what the model gives")
+    add_model_option(exported)
+    exported.add_argument("--onnx", required=True, metavar="FILE")
+    exported.add_argument("--check", metavar="DATA", help="compare on the test part of DATA too, not on noise alone")
     return parser
 
 

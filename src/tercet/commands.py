@@ -150,6 +150,17 @@ def embed(*, paths: Sequence[str], model: str, out: str, quiet: bool) -> int:  #
     return 1 if unreadable.count else 0
 
 
+def export(*, model: str, onnx: str, check: str | None, quiet: bool) -> int:  # noqa: ARG001
+    """Write the model as ONNX and print what it was compared on and how far the two are apart."""
+    from tercet.data.sources import open_dataset
+    from tercet.inference.export import export_onnx
+
+    bundle = load_bundle(model)
+    compared = open_dataset(check, size=bundle.settings["size"]).test if check else None
+    print(f"{onnx}: ONNX Runtime agrees; {export_onnx(bundle, onnx, compared)}")
+    return 0
+
+
 class Unreadable:
     """Names each file that cannot be read on the log, and counts them."""
 

@@ -1,8 +1,10 @@
 """The model card says what the run found, in Markdown that survives any class name."""
 
 import json
+import re
 
 import pytest
+from huggingface_hub import ModelCard
 
 from tercet.errors import ModelError
 from tercet.evaluation.card import write_card
@@ -59,9 +61,48 @@ def test_says_what_the_run_found(run):
         assert words in text, words
 
 
-def test_the_header_is_plain_yaml(run):
-    header = write_card(run).read_text().split("---\n")[1]
-    assert dict(line.split(": ") for line in header.splitlines())["library_name"] == "tercet"
+def test_the_header_is_what_a_hub_reads(run):
+    card = ModelCard.load(write_card(run))
+    assert card.data.library_name == "tercet"
+    assert card.data.eval_results[0].metric_value == 0.875
+    assert card.text.lstrip().startswith("# pets\n")
+
+
+def saved_model(folder):
+    (folder / "figures").mkdir(parents=True)
+    (folder / "figures/tsne.png").write_bytes(b"a picture")
+    (folder / "model").mkdir()
+    (folder / "model/config.json").write_text("{}")
+
+
+def test_the_model_s_folder_has_a_card_of_its_own_that_needs_nothing_outside(run):
+    saved_model(run)
+    written = write_card(run)
+    assert written == run / "README.md"
+    cards = {folder: ModelCard.load(folder / "README.md") for folder in (run, run / "model")}
+    assert cards[run].data.to_dict() == cards[run / "model"].data.to_dict()
+    for folder, card in cards.items():
+        targets = re.findall(r"\]\((.*?)\)", card.text)
+        assert targets == ["figures/tsne.png"]
+        assert (folder / targets[0]).read_bytes() == b"a picture"
+    assert 'tercet.load("model")  # in this folder' in cards[run].text
+    assert 'tercet.load(".")  # this folder, or what huggingface_hub' in cards[run / "model"].text
+
+
+def test_a_picture_that_is_not_there_is_not_shown(run):
+    saved_model(run)
+    (run / "figures/tsne.png").unlink()
+    write_card(run)
+    assert "![" not in (run / "README.md").read_text() + (run / "model/README.md").read_text()
+    assert sorted(path.name for path in (run / "model").iterdir()) == ["README.md", "config.json"]
+
+
+def test_of_several_seeds_the_first_one_s_picture_is_shown(run):
+    saved_model(run / "seed-0")
+    text = write_card(run).read_text()
+    assert "](seed-0/figures/tsne.png)" in text
+    assert 'tercet.load("seed-0/model")' in text
+    assert not (run / "model").exists()
 
 
 def test_class_names_mean_nothing_to_markdown(run):

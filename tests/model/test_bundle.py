@@ -1,9 +1,11 @@
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import snapshot_download
 from PIL import Image
 
 from tercet.data.folder import read_folder
@@ -79,6 +81,25 @@ def test_saving_again_gives_the_same_bytes(saved, tmp_path):
     load_bundle(saved).save(tmp_path / "again")
     for path in saved.iterdir():
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
+
+
+def test_a_copy_and_what_a_hub_hands_out_load_alike(bundle, saved, pictures, tmp_path):
+    """A hub's snapshot is links into a store of blobs."""
+    shutil.copytree(saved, tmp_path / "elsewhere ü" / "copy")
+    store = tmp_path / "hub" / "models--somebody--pets"
+    for folder in ("blobs", "refs", "snapshots/0a1b"):
+        (store / folder).mkdir(parents=True)
+    (store / "refs" / "main").write_text("0a1b")
+    for number, path in enumerate(saved.iterdir()):
+        shutil.copy(path, store / "blobs" / str(number))
+        (store / "snapshots/0a1b" / path.name).symlink_to(f"../../blobs/{number}")
+    snapshot = snapshot_download("somebody/pets", cache_dir=tmp_path / "hub", local_files_only=True)
+    shutil.rmtree(saved)
+    for folder in (tmp_path / "elsewhere ü" / "copy", snapshot):
+        np.testing.assert_array_equal(load_bundle(folder).predict_proba(pictures), bundle.predict_proba(pictures))
+    (store / "blobs" / "0").unlink()
+    with pytest.raises(ModelError, match=r"found no model in|is damaged"):
+        load_bundle(snapshot)
 
 
 def test_the_folder_holds_no_pickle(saved):

@@ -1,5 +1,6 @@
 """The model card of a run: `README.md` in its folder, in words and tables, with a header that model hubs read.
 
+The folder of the model has one too, so that it can be handed on by itself; what a card links lies in its own folder.
 Takes what `results.json` and `run.json` say; knows no tensors. Its parts follow Mitchell et al., Model cards for model
 reporting, FAT* 2019: details, intended use, data, figures by group, limits.
 """
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tercet.errors import ModelError
+from tercet.evaluation.card_header import header
 from tercet.evaluation.doubts import doubts
 from tercet.evaluation.markup import points
 from tercet.evaluation.report_sections import frozen_network
@@ -26,26 +28,20 @@ from tercet.evaluation.saved import (
 from tercet.evaluation.verdict import LABELS
 from tercet.files import write_atomically
 
-CARD = """---
-library_name: tercet
-pipeline_tag: image-classification
-tags: [image-embeddings, metric-learning, triplet-loss]
-metrics: [accuracy]
----
-
+CARD = """{header}
 # {name}
 
 An image encoder (image to {dimensions} numbers, {length}) and a small network that reads {class_count} classes off it,
 trained by tercet {tercet}.{frozen}
 
 **{verdict}**
-
+{picture}
 ## Use
 
 ```python
 import tercet
 
-bundle = tercet.load({model})  # in this folder
+bundle = {load}
 bundle.predict(["a.jpg"])  # class names
 bundle.embed(["a.jpg"])  # float32 [1, {dimensions}]; squared Euclidean distance, smaller is more alike
 ```
@@ -82,6 +78,7 @@ On {n_test:,} test images that no choice was made on{seeds}.
 Configuration: `{config}`
 """
 
+PICTURE = "figures/tsne.png"
 GENERAL_LIMIT = "Judged on this data set only; other cameras, crops or kinds of image may give other figures."
 PRIORS = {
     "balanced": "every class to be equally frequent, however many training images it had",
@@ -90,51 +87,71 @@ PRIORS = {
 
 
 def write_card(run: Path) -> Path:
-    """Write `README.md` into a finished run folder, and return its path."""
+    """Write `README.md` into a finished run folder and the folder of its model, and return the former's path."""
     results, record = read_record(run / "results.json"), read_record(run / "run.json") or {}
     if results is None:
         raise ModelError(f"found no results.json in {run}; expected a finished run, so let `tercet run` end first.")
-    data, config = results["data"], record.get("config", {})
     source = figures_folder(run)
+    content = _content(run, source, results, record)
+    network = _backbone_argument(source)
+    inside = source.relative_to(run)
+    load = f'tercet.load("{(inside / "model").as_posix()}"{network})  # in this folder'
+    _write(run, content, load, (inside / PICTURE).as_posix())
+    if (run / "model" / "config.json").is_file():
+        if (run / PICTURE).is_file():
+            (run / "model" / PICTURE).parent.mkdir(exist_ok=True)
+            write_atomically(run / "model" / PICTURE, (run / PICTURE).read_bytes())
+        load = f'tercet.load("."{network})  # this folder, or what huggingface_hub.snapshot_download gives'
+        _write(run / "model", content, load, PICTURE)
+    return run / "README.md"
+
+
+def _write(folder: Path, content: Mapping[str, Any], load: str, picture: str) -> None:
+    shown = f"\n![Map of the test images by t-SNE]({picture})\n" if (folder / picture).is_file() else ""
+    text = CARD.format(**content, load=load, picture=shown)
+    write_atomically(
+        folder / "README.md", text.encode(errors="replace")
+    )  # a class name may hold bytes that are no text
+
+
+def _content(run: Path, source: Path, results: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """What the card says wherever it lies. `source` is the folder of the run, or of its first seed."""
+    data, config = results["data"], record.get("config", {})
     counts, pairs = read_train_counts(source, data["classes"]), read_pairs(source)
     reasons = doubts(
         results, counts, pairs, [line for folder in seed_folders(run) or [run] for line in read_history(folder)]
     )
     figures = results["methods"]["triplet_mlp_head"]
     command = record.get("command")
-    text = CARD.format(
-        name=_plain(data["name"]),
-        dimensions=config.get("dimensions", 128),
-        length="of unit length" if config.get("normalize", True) else "raw",
-        class_count=len(data["classes"]),
-        verdict=results["verdict"],
-        classes=", ".join(map(_plain, data["classes"])),
-        data=_data(data),
-        tercet=record.get("tercet", ""),
-        frozen="".join(f" {sentence}" for sentence in frozen_network(config)),
-        model=_load_arguments(source, run),
-        prior=PRIORS[config.get("class_weight", "balanced")],
-        n_test=data["n_test"],
-        seeds=f"; means over {figures['seeds']['n']} seeds, ± standard deviation" if "seeds" in figures else "",
-        methods=_methods(results["methods"]),
-        per_class="\n".join(
+    return {
+        "header": header(results),
+        "name": _plain(data["name"]),
+        "dimensions": config.get("dimensions", 128),
+        "length": "of unit length" if config.get("normalize", True) else "raw",
+        "class_count": len(data["classes"]),
+        "verdict": results["verdict"],
+        "classes": ", ".join(map(_plain, data["classes"])),
+        "data": _data(data),
+        "tercet": record.get("tercet", ""),
+        "frozen": "".join(f" {sentence}" for sentence in frozen_network(config)),
+        "prior": PRIORS[config.get("class_weight", "balanced")],
+        "n_test": data["n_test"],
+        "seeds": f"; means over {figures['seeds']['n']} seeds, ± standard deviation" if "seeds" in figures else "",
+        "methods": _methods(results["methods"]),
+        "per_class": "\n".join(
             f"| {_plain(name)} | {of_class['n']:,} | {points(of_class['recall'])} |"
             for name, of_class in figures["per_class"].items()
         ),
-        limits="\n".join(f"- {_plain(limit)}" for limit in [GENERAL_LIMIT, *reasons]),
-        command=f"```bash\n{command}\n```" if command else "It was asked for from Python.",
-        facts="\n".join(f"| {name} | {_plain(fact)} |" for name, fact in _facts(record, results).items() if fact),
-        config=json.dumps(config, ensure_ascii=False).replace("`", "'"),
-    )
-    path = run / "README.md"
-    write_atomically(path, text.encode(errors="replace"))  # a class name may hold bytes that are no text
-    return path
+        "limits": "\n".join(f"- {_plain(limit)}" for limit in [GENERAL_LIMIT, *reasons]),
+        "command": f"```bash\n{command}\n```" if command else "It was asked for from Python.",
+        "facts": "\n".join(f"| {name} | {_plain(fact)} |" for name, fact in _facts(record, results).items() if fact),
+        "config": json.dumps(config, ensure_ascii=False).replace("`", "'"),
+    }
 
 
-def _load_arguments(source: Path, run: Path) -> str:
+def _backbone_argument(source: Path) -> str:
     settings = read_record(source / "model" / "config.json") or {}
-    network = f", backbone={settings['backbone']}(...)" if settings.get("backbone") else ""
-    return f'"{(source / "model").relative_to(run).as_posix()}"{network}'
+    return f", backbone={settings['backbone']}(...)" if settings.get("backbone") else ""
 
 
 def _data(data: Mapping[str, Any]) -> str:

@@ -59,8 +59,8 @@ def train_network(
 
     `inputs` gives a batch of images, augmented, or of whatever stands for them. `config` is resolved. `generator` is
     reseeded at every step; a loss that draws random numbers holds the same object. `describe` adds to each epoch's
-    record. Where training goes wrong the guard goes back and on with a remedy; it raises TrainingError where none is left, and
-    checkpoints written before stay good.
+    record. Where training goes wrong the guard goes back and on with a remedy; it raises TrainingError where none is
+    left, and checkpoints written before stay good.
     """
     keep_freed_memory()
     device = next(network.parameters()).device
