@@ -1,7 +1,9 @@
 """The estimators against scikit-learn's own checks, and against what `tercet.train` makes of the same images."""
 
 import pickle
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -217,3 +219,17 @@ def test_precision_is_tried_only_where_asked_for(stripes, monkeypatch):
     assert not asked
     TripletEmbedder(**SMALL, precision="auto").fit(*stripes)
     assert asked
+
+
+@pytest.mark.slow
+def test_the_guide_runs(tmp_path, monkeypatch, at_length):
+    guide = (Path(__file__).parents[1] / "docs" / "guide" / "scikit-learn.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    found = {}
+    for block in re.findall(r"^```python\n(.*?)^```", guide, re.MULTILINE | re.DOTALL):
+        exec(block, found)
+    assert found["accuracy"] > 0.97
+    assert found["scores"].min() > 0.97
+    assert found["search"].best_score_ > 0.95
+    assert found["probabilities"].shape == (450, 10)
+    assert found["names"] == list(map(str, found["classifier"].predict(found["test_images"])))
