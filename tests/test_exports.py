@@ -19,7 +19,8 @@ MODULES = [
 
 
 def test_the_public_names():
-    assert set(tercet.__all__) == {"load", "open_dataset", "run", "train", "triplet_loss"}
+    functions = {"load", "open_dataset", "run", "train", "triplet_loss"}
+    assert set(tercet.__all__) == functions | {"TripletClassifier", "TripletEmbedder"}
     assert tercet.__all__ == sorted(tercet.__all__)
     assert set(dir(tercet)) == {*tercet.__all__, "__version__"}
 
@@ -39,6 +40,7 @@ def test_other_names_are_not():
 @pytest.mark.parametrize(
     ("module", "spared"),
     [
+        ("tercet", {"torch", "numpy", "sklearn"}),
         ("tercet.cli", {"torch", "numpy", "scipy", "sklearn", "matplotlib", "PIL", "rich", "httpx"}),
         ("tercet.commands", {"scipy", "sklearn", "matplotlib", "rich", "httpx"}),  # which predict does without
     ],

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tercet.data.sources import open_dataset
+    from tercet.estimator import TripletClassifier, TripletEmbedder
     from tercet.model.bundle import load_bundle as load
     from tercet.pipeline import run, train
     from tercet.training.losses import triplet_loss
 
 __version__ = "0.1.0"
-__all__ = ["load", "open_dataset", "run", "train", "triplet_loss"]
+__all__ = ["TripletClassifier", "TripletEmbedder", "load", "open_dataset", "run", "train", "triplet_loss"]
 
 _HOMES = {
+    "TripletClassifier": ("tercet.estimator", "TripletClassifier"),
+    "TripletEmbedder": ("tercet.estimator", "TripletEmbedder"),
     "load": ("tercet.model.bundle", "load_bundle"),
     "open_dataset": ("tercet.data.sources", "open_dataset"),
     "run": ("tercet.pipeline", "run"),

@@ -1,7 +1,8 @@
 """What can go wrong for a user, as one family of exceptions.
 
 A message is one sentence that says what was found, what was expected and what to do.
-The command line prints it without a traceback and exits with `status`.
+The command line prints it without a traceback and exits with `status`. What was given wrongly is a ValueError too, as
+Python's own functions and scikit-learn's estimators raise.
 """
 
 
@@ -11,13 +12,13 @@ class TercetError(Exception):
     status = 1
 
 
-class UsageError(TercetError):
+class UsageError(TercetError, ValueError):
     """An option or a combination of options that means nothing."""
 
     status = 2
 
 
-class DataError(TercetError):
+class DataError(TercetError, ValueError):
     """Images that cannot be found, read or used for training."""
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
-from tercet.data.imageset import ImageSet
 from tercet.evaluation.baselines import fit_cnn, fit_logistic_regression, fit_majority
 from tercet.evaluation.examples import save_examples, save_thumbnails, shown_indices
 from tercet.evaluation.projection import FEWEST_POINTS, tsne
@@ -20,105 +17,30 @@ from tercet.evaluation.results import Results, correctness, method_figures, writ
 from tercet.evaluation.verdict import verdict_of_one
 from tercet.files import write_arrays
 from tercet.geometry.metrics import expected_calibration_error, retrieval
-from tercet.model.adapter import Adapter, with_adapter
-from tercet.model.bundle import Bundle
 from tercet.model.embed import embed
-from tercet.model.encoder import Encoder
-from tercet.model.features import Part, compute_features, judged
-from tercet.model.pretrained import own_network
+from tercet.model.features import judged
 from tercet.preparation import Work
 from tercet.run_folder import peak_memory_bytes
-from tercet.training.checkpoint import History
-from tercet.training.encoder import train_encoder
-from tercet.training.head import HIDDEN, fit_head
+from tercet.training.bundle import Learned, as_taken, train_bundle
 from tercet.training.losses import Loss
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, eq=False)
-class Learned:
-    """What training gives, with the seconds it took."""
-
-    bundle: Bundle
-    network: nn.Module  # what was trained: the bundle's encoder, or what in it takes features
-    history: History
-    train: Part
-    validation: Part
-    train_embeddings: Tensor
-    validation_embeddings: Tensor
-    feature_seconds: float  # 0 where there are none
-    encoder_seconds: float  # features, steps and the embedding of the training part
-    head_seconds: float
-
-
-def as_taken(work: Work, *parts: ImageSet, mirrored: bool, station: str = "features") -> tuple[Sequence[Part], float]:
-    """The parts as the network that learns takes them, and the seconds it took to make them so.
-
-    They are the images, or the features that the frozen network gives.
-    """
-    if work.frozen is None:
-        return parts, 0.0
-    return compute_features(work.frozen, parts, mirrored=mirrored, on_step=work.progress(station))
-
-
 def learn(work: Work, loss: Loss | None = None) -> Learned:
-    """Train the encoder, freeze it, fit the head on its embeddings; write the Bundle and the history."""
-    config = work.config
-    (train, validation), feature_seconds = as_taken(work, work.train, work.validation, mirrored=bool(config.flip))
-    network, records = train_encoder(
-        config,
-        train,
-        validation,
+    """Train encoder and head; write the history and the Bundle."""
+    learned = train_bundle(
+        work.config,
+        work.train,
+        work.validation,
+        frozen=work.frozen,
         loss=loss,
         checkpoint=work.checkpoint("encoder"),
-        on_step=work.progress("encoder"),
+        on_progress=work.on_progress,
     )
-    train_embeddings, embed_seconds = timed(lambda: embed(network, judged(train), precision=config.precision))
-    validation_embeddings = embed(network, judged(validation), precision=config.precision)
-    started = time.perf_counter()
-    head, head_records = fit_head(
-        (train_embeddings, work.train.labels),
-        (validation_embeddings, work.validation.labels),
-        class_count=len(work.train.classes),
-        hidden=HIDDEN,
-        seed=work.config.seed,
-        class_weight=work.config.class_weight,
-    )
-    head_seconds = time.perf_counter() - started
-    bundle = Bundle(image_encoder(work, network), head.eval(), work.train.classes, bundle_settings(work))
-    history = [{"phase": "encoder", **record} for record in records]
-    history += [{"phase": "head", **record} for record in head_records]
-    work.folder.write_history(history)
-    bundle.save(work.folder.model)  # last: with it training is finished
-    return Learned(
-        bundle,
-        network,
-        history,
-        train,
-        validation,
-        train_embeddings,
-        validation_embeddings,
-        feature_seconds,
-        feature_seconds + records[-1]["seconds"] + embed_seconds,
-        head_seconds,
-    )
-
-
-def image_encoder(work: Work, network: nn.Module) -> Encoder:
-    """The encoder of images that was trained, or that the trained network and the frozen one make; on the CPU."""
-    if work.frozen is not None:
-        assert isinstance(network, Adapter)
-        return copy.deepcopy(with_adapter(work.frozen, network)).cpu()
-    assert isinstance(network, Encoder)
-    return network.cpu()
-
-
-def bundle_settings(work: Work) -> dict[str, Any]:
-    """What a Bundle must know to be built again."""
-    settings = {key: getattr(work.config, key) for key in ("encoder", "widths", "dimensions", "normalize", "size")}
-    own = own_network(work.frozen.backbone) if work.frozen else None
-    return {**settings, "backbone": type(own).__name__ if own is not None else None, "hidden": HIDDEN}
+    work.folder.write_history(learned.history)
+    learned.bundle.save(work.folder.model)  # last: with it training is finished
+    return learned
 
 
 class Fitted(NamedTuple):
@@ -228,7 +150,7 @@ def embed_test(work: Work, learned: Learned) -> tuple[Tensor, Tensor]:
 
     Features are kept in half precision, so a Bundle that stands on a frozen network may differ in the fourth digit.
     """
-    (test,), _ = as_taken(work, work.test, mirrored=False, station="test features")
+    (test,), _ = as_taken(work.frozen, work.test, mirrored=False, on_step=work.progress("test features"))
     return judged(test), embed(learned.network, judged(test))
 
 

@@ -109,10 +109,11 @@ def _open_path(path: Path, size: int | None, on_progress: Progress | None) -> Da
 
 def _open_arrays(name: str, parts: dict[str, ImageSet], size: int | None) -> Dataset:
     size = size or natural_size(min(parts["train"].images.shape[2:]))
-    return _divide(name, {part: _resized(images, stored_side(size)) for part, images in parts.items()}, size)
+    return _divide(name, {part: resized(images, stored_side(size)) for part, images in parts.items()}, size)
 
 
-def _resized(images: ImageSet, side: int) -> ImageSet:
+def resized(images: ImageSet, side: int) -> ImageSet:
+    """The centre squares of the images, resized to `side` pixels; without their paths."""
     if images.images.shape[2:] == (side, side):
         return images
     pixels = np.empty((len(images), side, side, 3), dtype=np.uint8)
