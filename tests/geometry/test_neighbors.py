@@ -26,6 +26,9 @@ def test_equals_sorting_all_distances():
     distances, indices = nearest(queries, gallery, 6)
     assert torch.equal(indices, every.argsort(1)[:, :6])
     torch.testing.assert_close(distances, every.sort(1).values[:, :6])
+    distances, indices = nearest(queries[:1], gallery, 6)  # one query goes another way
+    assert torch.equal(indices, every.argsort(1)[:1, :6])
+    torch.testing.assert_close(distances, every.sort(1).values[:1, :6])
 
 
 def test_lowers_k_to_the_rows_there_are():
