@@ -115,6 +115,7 @@ def test_removal_leaves_each_other_path_its_vector(saved, gone):
     put(gallery, ["new.png"], vectors(1, seed=3))
     gallery.save()
     rows = np.concatenate([vectors(5)[kept], vectors(1, seed=3)])
+    assert (saved / "vectors-2.npy").stat().st_size == 128 + rows.nbytes
     assert content(Gallery.open(saved)) == expected([*(names(5)[index] for index in kept), "new.png"], rows)
 
 
