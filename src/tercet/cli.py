@@ -38,7 +38,7 @@ IMAGES_HELP = (
     'a file, a folder (every image below it), a pattern such as "photos/**/*.jpg", or - for a list of these on the '
     "standard input, one a line"
 )
-RESUMABLE = ("run", "train", "fetch")
+RESUMABLE = ("run", "train", "fetch", "index")
 EXAMPLES = """examples:
   tercet run digits --out runs/digits           the whole job in a minute, no download
   tercet fetch cifar10                          the official CIFAR-10, 170 MB, once
@@ -103,6 +103,20 @@ def build_parser() -> Parser:
     add_model_option(exported)
     exported.add_argument("--onnx", required=True, metavar="FILE")
     exported.add_argument("--check", metavar="DATA", help="compare on the test part of DATA too, not on noise alone")
+    indexed = command("index", "embed image files and folders into an index that `tercet search` looks through")
+    indexed.add_argument(
+        "paths", nargs="*", metavar="IMAGE", help=f"{IMAGES_HELP}; what is new or has changed is embedded"
+    )
+    indexed.add_argument("--out", required=True, metavar="INDEX", help="a folder; an index that is there is added to")
+    indexed.add_argument("--remove", nargs="+", default=[], metavar="PATH", help="files and folders to take out")
+    searched = command("search", "the indexed images nearest to each IMAGE, as distance and path")
+    searched.add_argument("images", nargs="+", metavar="IMAGE", help=IMAGES_HELP)
+    searched.add_argument("--index", required=True, metavar="INDEX", help="what `tercet index` has made")
+    searched.add_argument("-k", type=int, default=10, help="how many to show of each (default 10)")
+    searched.add_argument("--sheet", metavar="FILE.png", help="draw the images and what was found for them")
+    searched.add_argument("--json", dest="as_json", action="store_true", help="print one JSON object an IMAGE")
+    for user in (indexed, searched):
+        user.add_argument("--model", metavar="MODEL", help="needed for a new index, which then remembers it")
     return parser
 
 

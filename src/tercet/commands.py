@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,55 @@ def export(*, model: str, onnx: str, check: str | None, quiet: bool) -> int:  # 
     compared = open_dataset(check, size=bundle.settings["size"]).test if check else None
     print(f"{onnx}: ONNX Runtime agrees; {export_onnx(bundle, onnx, compared)}")
     return 0
+
+
+def index(*, paths: Sequence[str], out: str, remove: Sequence[str], model: str | None, quiet: bool) -> int:
+    """Print what has changed in the index; files that cannot be read are named on stderr, the rest is done."""
+    from tercet.inference.index import update
+    from tercet.terminal import progress
+
+    with progress(quiet) as on_progress:
+        changes, count = update(out, model, add=paths, remove=remove, on_progress=partial(on_progress, "index"))
+    done = f"{changes.added:,} added, {changes.replaced:,} replaced, {changes.unchanged:,} unchanged"
+    print(f"{done}, {changes.removed:,} removed; {count:,} images: {out}")
+    return 1 if changes.failed else 0
+
+
+def search(
+    *,
+    images: Sequence[str],
+    index: str,
+    k: int,
+    sheet: str | None,
+    as_json: bool,
+    model: str | None,
+    quiet: bool,  # noqa: ARG001
+) -> int:
+    """Print a line a result, or an object an image, and draw the sheet if asked to."""
+    from tercet.inference.gallery import Match
+    from tercet.inference.images import image_paths, readable_images
+    from tercet.inference.index import Index
+
+    if sheet:
+        from tercet.inference.sheet import check_sheet, write_sheet
+
+        check_sheet(Path(sheet), len(images), k)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # a file's name may hold bytes that are no text
+    unreadable = Unreadable()
+    drawn: list[tuple[str, list[Match]]] = []
+    with Index.open(index, model) as opened:
+        for names, pixels in readable_images(image_paths(images), opened.bundle.side, unreadable):
+            for name, matches in zip(names, opened.query(pixels, k), strict=True):
+                if as_json:
+                    print(json.dumps({"query": name, "results": [match._asdict() for match in matches]}))
+                for path, distance in () if as_json else matches:
+                    print("\t".join([f"{distance:.4f}", path, *[name] * (len(images) > 1)]))
+                if sheet:
+                    drawn.append((name, matches))
+    if sheet and drawn:
+        write_sheet(Path(sheet), drawn)
+    return 1 if unreadable.count else 0
 
 
 class Unreadable:

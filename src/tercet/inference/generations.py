@@ -1,0 +1,94 @@
+"""The files of a gallery: `index.json`, and the generation of vectors and paths that it names.
+
+A change is made to the next generation, which counts from when `index.json` is replaced to name it. What it does not
+name is of no use to anybody: older generations, and what a crash has left.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tercet.errors import ModelError
+
+FORMAT = 1  # raised when an older tercet could not read the folder
+DESCRIPTION, LOCK = "index.json", "index.lock"
+KEYS = {"format", "model", "fingerprint", "dimensions", "count", "vectors", "paths"}
+_OWN = re.compile(r"(?:vectors|paths)-(\d+)\.(?:npy|sqlite|sqlite-journal)")
+
+
+def names(generation: int) -> tuple[str, str]:
+    """The names of the two files of a generation."""
+    return f"vectors-{generation}.npy", f"paths-{generation}.sqlite"
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """What `index.json` says, and the number of the generation that it names as `generation`."""
+    try:
+        found: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        if found["format"] != FORMAT:
+            raise ModelError(f"{folder} is of another format version; expected {FORMAT}: index the images again.")
+        generation = int(found["vectors"].removeprefix("vectors-").removesuffix(".npy"))
+        if found.keys() != KEYS or (found["vectors"], found["paths"]) != names(generation):
+            raise ValueError("entries that are not ours")
+    except (FileNotFoundError, NotADirectoryError):
+        raise ModelError(f"found no index in {folder}; expected a folder that `tercet index` has made.") from None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise damaged(folder, error) from error
+    return {**found, "generation": generation}
+
+
+def damaged(folder: Path, error: Exception) -> ModelError:
+    """The error that says so."""
+    return ModelError(f"the index in {folder} is damaged ({type(error).__name__}); remove it and index again.")
+
+
+def map_vectors(file: Path) -> NDArray[np.float32]:
+    """The vectors of a generation, `[N, D]`, read from the disk as they are looked at; ValueError where it has none."""
+    # Private to this process: torch wants them writable, and what is written would not reach the file.
+    vectors: NDArray[np.float32] = np.load(file, mmap_mode="c")
+    if vectors.dtype != np.float32:
+        raise ValueError(f"found {vectors.dtype}")
+    return vectors
+
+
+def write_header(stream: BinaryIO, rows: int, dimensions: int) -> int:
+    """Say in a file of vectors how many there are; return where they begin, in bytes.
+
+    NumPy leaves room for the number to grow, so that the vectors keep their place.
+    """
+    stream.seek(0)
+    header = {"descr": "<f4", "fortran_order": False, "shape": (rows, dimensions)}
+    np.lib.format.write_array_header_1_0(stream, header)
+    stream.flush()
+    return stream.tell()
+
+
+def check_new(folder: Path) -> None:
+    """ModelError where the folder holds anything but what a crash may have left of a new index."""
+    try:
+        strangers = {file.name for file in folder.iterdir() if not _OWN.fullmatch(file.name)}
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ModelError(f"{folder} cannot hold an index ({error.strerror}); give another path.") from error
+    if DESCRIPTION in strangers:
+        raise ModelError(f"{folder} holds an index already; open it, or give another path.")
+    if strangers - {LOCK}:
+        raise ModelError(f"found other files in {folder}; expected a new or empty folder: give another path.")
+
+
+def remove_unnamed(folder: Path) -> None:
+    """Remove the generations that `index.json` does not name."""
+    generation = describe(folder)["generation"] if (folder / DESCRIPTION).exists() else 0
+    for file in folder.iterdir():
+        own = _OWN.fullmatch(file.name)
+        if own and int(own[1]) != generation:
+            with suppress(OSError):  # Windows keeps what a reader has open; the next change removes it
+                file.unlink()
