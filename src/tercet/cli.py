@@ -88,6 +88,12 @@ def build_parser() -> Parser:
     add_model_option(judged)
     judged.add_argument("--json", dest="as_json", action="store_true", help="print the results as JSON")
     command("report", "draw figures and page of a finished run again").add_argument("run", metavar="RUN")
+    add_uses(command)
+    return parser
+
+
+def add_uses(command: Callable[[str, str], Parser]) -> None:
+    """The commands that use a model on one's own images, or hand it on."""
     predicted = command("predict", "the classes of images, most probable first")
     predicted.add_argument("images", nargs="+", metavar="IMAGE", help=IMAGES_HELP)
     add_model_option(predicted)
@@ -117,7 +123,6 @@ def build_parser() -> Parser:
     searched.add_argument("--json", dest="as_json", action="store_true", help="print one JSON object an IMAGE")
     for user in (indexed, searched):
         user.add_argument("--model", metavar="MODEL", help="needed for a new index, which then remembers it")
-    return parser
 
 
 def add_fetch_options(parser: argparse.ArgumentParser) -> None:
