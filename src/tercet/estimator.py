@@ -55,7 +55,7 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     encoder : {"fast", "classic", "pretrained"}, default=None
         None takes "pretrained" from a size of 96 on where the extra `tercet[pretrained]` is installed, else "fast".
     size : int, default=None
-        Side in pixels of what the network sees, 9 to 224; images are brought to it, of oblong ones the centre square.
+        Side in pixels of what the network sees, 10 to 224; images are brought to it, of oblong ones the centre square.
         None takes 32, 64 or 128, after the images.
     dimensions : int, default=128
         Numbers in an embedding.
