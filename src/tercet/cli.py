@@ -93,6 +93,9 @@ def build_parser() -> Parser:
     embedded.add_argument("paths", nargs="+", metavar="PATH")
     add_model_option(embedded)
     embedded.add_argument("--out", required=True, metavar="FILE.npz")
+    served = command("serve", "a model as a web page and a JSON interface, for this machine only")
+    add_model_option(served)
+    served.add_argument("--port", type=int, default=8000, help="0 for any free one (default 8000)")
     return parser
 
 

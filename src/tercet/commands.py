@@ -140,6 +140,13 @@ def embed(*, paths: Sequence[str], model: str, out: str, quiet: bool) -> int:  #
     return 1 if unreadable else 0
 
 
+def serve(*, model: str, port: int, quiet: bool) -> int:  # noqa: ARG001
+    """Print the address once it answers."""
+    from tercet.inference import serve as service
+
+    return service.serve(model, port=port, on_listening=lambda address: print(address, flush=True))
+
+
 def _files(paths: Sequence[str]) -> Iterator[str]:
     for path in map(Path, paths):
         if path.is_dir():
