@@ -49,7 +49,9 @@ def application(model: Model, workers: Workers, inbox: Inbox | None = None) -> A
         endpoint = partial(_answer, model, workers, inbox, answerer, default)
         routes.append(Route(address, endpoint, methods=["POST"]))
     handlers = {HTTPException: _refused, ClientDisconnect: _left, Exception: _failed}
-    return Gate(Starlette(routes=routes, exception_handlers=handlers))
+    app = Starlette(routes=routes, exception_handlers=handlers)
+    app.router.redirect_slashes = False  # an address is the one or it is none
+    return Gate(app)
 
 
 async def _give(content: bytes, kind: str, request: Request) -> Response:  # noqa: ARG001

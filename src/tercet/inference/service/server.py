@@ -19,6 +19,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tercet.errors import UsageError
+from tercet.inference.service.replies import failure
 
 ADDRESS = "127.0.0.1"  # no other machine can ask
 GRACE_SECONDS = 20  # for what is under way to end; a body has 10 s to arrive
@@ -90,7 +91,7 @@ class Server(uvicorn.Server):
 
 
 class Witness:
-    """ASGI middleware that knows whether a request was cut."""
+    """ASGI middleware that knows whether a request was cut, and tells its sender."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app, self.has_cut = app, False
@@ -101,4 +102,4 @@ class Witness:
             await self._app(scope, receive, send)
         except asyncio.CancelledError:
             self.has_cut = True
-            raise
+            await failure(503, "the service has ended.")(scope, receive, send)
