@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -97,14 +98,27 @@ def as_image_file():
 @pytest.fixture
 def start(tmp_path: Path):
     """A function that starts the service in a process of its own, and gives it with its address."""
+    with services(tmp_path / "log.txt") as begin:
+        yield begin
+
+
+@pytest.fixture(scope="module")
+def address(run: Path, tmp_path_factory: pytest.TempPathFactory):
+    """The address of one service over `run`, for all tests of a module."""
+    with services(tmp_path_factory.mktemp("service") / "log.txt") as begin:
+        yield begin("--model", str(run), "--port", "0")[1]
+
+
+@contextmanager
+def services(log: Path):
     started: list[subprocess.Popen[str]] = []
 
-    def start(*options: str, before: str = "") -> tuple[subprocess.Popen[str], str]:
+    def begin(*options: str, before: str = "") -> tuple[subprocess.Popen[str], str]:
         line = f"{before}; from tercet.cli import entry; entry()".removeprefix("; ")
         process = subprocess.Popen(
             [sys.executable, "-c", line, "serve", *options],
             stdout=subprocess.PIPE,
-            stderr=(tmp_path / "log.txt").open("w"),
+            stderr=log.open("w"),
             text=True,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
             # A shell that starts the tests in the background has them ignore SIGINT, and children inherit that.
@@ -114,7 +128,7 @@ def start(tmp_path: Path):
         assert process.stdout is not None
         return process, process.stdout.readline().strip()
 
-    yield start
+    yield begin
     for process in started:
         process.kill()
         process.wait()

@@ -8,7 +8,7 @@ export function drawMap(canvas, data, place) {
   const { x, y, labels, classes, colors, places } = data;
   const widest = most(x), highest = most(y), density = window.devicePixelRatio || 1;
   const width = canvas.parentElement.clientWidth;
-  const height = Math.round(Math.min(width * Math.min(1, Math.max(0.6, highest / widest)), 0.85 * window.innerHeight));
+  const height = Math.round(Math.min(width * Math.min(1, Math.max(0.6, highest / widest)), 0.65 * window.innerHeight));
   canvas.width = width * density;
   canvas.height = height * density;
   canvas.style.height = `${height}px`;

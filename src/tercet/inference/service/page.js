@@ -162,6 +162,11 @@ element("file").addEventListener("change", (event) => {
   event.target.value = ""; // so that the same file can be chosen again
   if (files.length) take(files, "");
 });
+element("file").addEventListener("keydown", (event) => { // as a button; of itself it opens by the space bar only
+  if (event.key !== "Enter") return;
+  event.preventDefault();
+  event.target.click();
+});
 document.addEventListener("paste", (event) => take(event.clipboardData.files, "What was pasted is no image."));
 document.addEventListener("dragover", (event) => {
   event.preventDefault();
