@@ -108,7 +108,7 @@ def _first_file(boundary: bytes, body: bytes) -> bytes:
 
 
 def _is_small(length: str) -> bool:
-    return length.isdecimal() and int(length) <= MOST_BYTES
+    return length.isdecimal() and len(length) < 20 and int(length) <= MOST_BYTES
 
 
 def _too_large() -> HTTPException:
