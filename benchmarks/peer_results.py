@@ -13,7 +13,8 @@ from benchmarks import records
 from benchmarks.peer_losses import OURS, PEERS
 from benchmarks.recipes import RECIPES
 from benchmarks.tables import markdown, spread
-from tercet.evaluation.look import MARKERS, PALETTE, WIDTH, in_our_look, percent
+from tercet.evaluation.look import WIDTH, in_our_look, percent
+from tercet.evaluation.palette import MARKERS, PALETTE
 
 NAME = "peers"
 Curves = Mapping[str, Sequence[tuple[float, float]]]  # name -> (seconds in steps, validation accuracy)

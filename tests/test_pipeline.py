@@ -59,6 +59,8 @@ def test_run_folder_keeps_its_contract(finished: Path) -> None:
         "thumbnails.webp",
         "examples.npz",
         "examples.webp",
+        "train_images.csv",
+        "train_thumbnails.webp",
         "report.html",
         "README.md",
     }
@@ -92,7 +94,8 @@ def test_encoder_learns_and_table_agrees_with_predictions(finished: Path) -> Non
 def test_same_seed_same_bytes(folder: Path, finished: Path, tmp_path: Path) -> None:
     tercet.run(folder, out=tmp_path / "again", config=SMALL)
     assert weights(tmp_path / "again") == weights(finished)
-    for name in ("predictions.csv", "thumbnails.webp", "examples.npz", "examples.webp"):
+    shown = ("thumbnails.webp", "examples.npz", "examples.webp", "train_images.csv", "train_thumbnails.webp")
+    for name in ("predictions.csv", *shown):
         assert (tmp_path / "again" / name).read_bytes() == (finished / name).read_bytes()
     assert without_times(tmp_path / "again/results.json") == without_times(finished / "results.json")
 

@@ -123,6 +123,9 @@ def add_uses(command: Callable[[str, str], Parser]) -> None:
     searched.add_argument("--json", dest="as_json", action="store_true", help="print one JSON object an IMAGE")
     for user in (indexed, searched):
         user.add_argument("--model", metavar="MODEL", help="needed for a new index, which then remembers it")
+    served = command("serve", "a model as a web page and a JSON interface, for this machine only")
+    add_model_option(served)
+    served.add_argument("--port", type=int, default=8000, help="0 for any free one (default 8000)")
 
 
 def add_fetch_options(parser: argparse.ArgumentParser) -> None:

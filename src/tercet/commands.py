@@ -211,6 +211,13 @@ def search(
     return 1 if unreadable.count else 0
 
 
+def serve(*, model: str, port: int, quiet: bool) -> int:  # noqa: ARG001
+    """Print the address once it answers."""
+    from tercet.inference import serve as service
+
+    return service.serve(model, port=port, on_listening=lambda address: print(address, flush=True))
+
+
 class Unreadable:
     """Names each file that cannot be read on the log, and counts them."""
 

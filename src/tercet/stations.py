@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from tercet.evaluation.baselines import fit_cnn, fit_logistic_regression, fit_majority
-from tercet.evaluation.examples import save_examples, save_thumbnails, shown_indices
+from tercet.evaluation.examples import save_examples, save_thumbnails, save_training_images, shown_indices
 from tercet.evaluation.projection import FEWEST_POINTS, tsne
 from tercet.evaluation.readers import fit_knn, fit_linear
 from tercet.evaluation.results import Results, correctness, method_figures, write_predictions
@@ -113,6 +113,7 @@ def judge(work: Work, learned: Learned) -> Results:
         save_thumbnails(work.folder.path, test, shown)
     trained = (work.train, learned.train_embeddings)
     save_examples(work.folder.path, trained, (test, embeddings), ours, work.config.seed)
+    save_training_images(work.folder.path, work.train, work.config.seed)
     work.on_progress("t-SNE", 1, 1)
     write_arrays(
         work.folder.embeddings,

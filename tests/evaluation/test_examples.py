@@ -1,3 +1,4 @@
+import csv
 import io
 
 import numpy as np
@@ -11,10 +12,11 @@ from tercet.evaluation.examples import (
     confident_mistakes,
     save_examples,
     save_thumbnails,
+    save_training_images,
     shown_indices,
     spread_over_classes,
 )
-from tercet.evaluation.thumbnails import read_tiles
+from tercet.evaluation.thumbnails import columns_of, read_tiles
 
 
 def test_all_images_are_shown_or_a_random_sample_of_the_seed(monkeypatch):
@@ -76,3 +78,35 @@ def test_thumbnails_are_written_in_the_order_shown(tmp_path, tiny_set):
     save_thumbnails(tmp_path, tiny_set, torch.tensor([3, 5]))
     tiles, side = read_tiles(tmp_path / "thumbnails.webp", 2)
     assert (len(tiles), side) == (2, 12)
+
+
+def rows_of(path):
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return list(csv.DictReader(file))
+
+
+def test_each_training_image_is_named_and_a_sample_is_shown(tmp_path, tiny_set, monkeypatch):
+    names = tuple(f'a, b/{index:03} "ü\udcff".png' for index in range(len(tiny_set)))
+    train = ImageSet(tiny_set.images, tiny_set.labels, tiny_set.classes, names)
+    save_training_images(tmp_path, train, seed=0)
+    rows = rows_of(tmp_path / "train_images.csv")
+    assert [row["path"] for row in rows] == list(names)
+    assert [row["label"] for row in rows] == [train.classes[label] for label in train.labels.tolist()]
+    assert [row["tile"] for row in rows] == [str(index) for index in range(48)]
+    monkeypatch.setattr(examples, "MOST_PICTURED", 10)
+    levels = torch.arange(48, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 8, 8) * 5
+    save_training_images(tmp_path, ImageSet(levels.clone(), train.labels, train.classes), seed=0)
+    rows = rows_of(tmp_path / "train_images.csv")
+    pictured = [row for row in rows if row["tile"]]
+    assert [row["tile"] for row in pictured] == [str(tile) for tile in range(10)]
+    assert {row["path"] for row in rows} == {""}
+    tiles, side = read_tiles(tmp_path / "train_thumbnails.webp", columns_of(10))
+    assert side == 8
+    for row, tile in zip(pictured, tiles, strict=False):
+        level = Image.open(io.BytesIO(tile)).convert("RGB").getpixel((4, 4))[0]
+        assert abs(level - 5 * int(row["index"])) <= 3
+    before = (tmp_path / "train_images.csv").read_bytes(), (tmp_path / "train_thumbnails.webp").read_bytes()
+    save_training_images(tmp_path, ImageSet(levels.clone(), train.labels, train.classes), seed=0)
+    assert before == ((tmp_path / "train_images.csv").read_bytes(), (tmp_path / "train_thumbnails.webp").read_bytes())
+    save_training_images(tmp_path, ImageSet(levels.clone(), train.labels, train.classes), seed=1)
+    assert rows_of(tmp_path / "train_images.csv") != rows

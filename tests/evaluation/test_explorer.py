@@ -5,7 +5,7 @@ from importlib.resources import files
 import numpy as np
 
 from tercet.evaluation.explorer import GRID, explorer_data, explorer_section
-from tercet.evaluation.look import MARKERS, PALETTE
+from tercet.evaluation.palette import MARKERS, PALETTE
 
 ROWS = [
     {"path": "cat/1.png", "label": "cat", "predicted": "cat", "probability": "0.912345"},

@@ -42,6 +42,12 @@ def test_a_tile_is_as_large_as_the_image_and_the_page_allow(side, count, expecte
     assert tile_side(torch.zeros(1, 3, side, side, dtype=torch.uint8), count) == expected
 
 
+def test_a_grid_with_more_room_has_larger_tiles():
+    images = torch.zeros(1, 3, 224, 224, dtype=torch.uint8)
+    assert tile_side(images, 5_000) == 32
+    assert tile_side(images, 5_000, most_pixels=5_000 * 64 * 64) == 64
+
+
 def test_a_lossy_grid_keeps_to_its_bytes(tmp_path, monkeypatch):
     noise = torch.randint(0, 256, (100, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     write_grid(tmp_path / "fine.webp", noise, torch.arange(100), columns=10)

@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tercet.evaluation.look import PALETTE, WIDTH, in_our_look, percent
+from tercet.evaluation.look import WIDTH, in_our_look, percent
+from tercet.evaluation.palette import PALETTE
 
 History = Sequence[Mapping[str, Any]]  # the lines of history.jsonl
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from tercet.evaluation.look import PALETTE
 from tercet.evaluation.markup import escape, section
+from tercet.evaluation.palette import PALETTE
 from tercet.evaluation.projection import name_places
 from tercet.evaluation.thumbnails import columns_of
 
@@ -70,26 +70,32 @@ def explorer_data(
     """What the script needs; `indices` are rows of `predictions`, `sheet` the address of the thumbnails or ""."""
     rows = [predictions[index] for index in indices]
     position = {name: label for label, name in enumerate(classes)}
-    labels = np.array([position[row["label"]] for row in rows])
-    low, span = points.min(axis=0), float(np.ptp(points, axis=0).max()) or 1.0
-    grid = np.rint((points - low) / span * GRID).astype(int)
-    grid[:, 1] = grid[:, 1].max() - grid[:, 1]  # a screen counts downwards
-    places: dict[int, Any] = {}
-    if len(classes) <= MOST_NAMES:
-        boxes = np.array([[0.65 * len(name), 1.3] for name in classes]) * LETTER * GRID
-        places = name_places(grid.astype(float), labels, boxes, must_place=True)
     paths = [row["path"] for row in rows]
     return {
-        "x": grid[:, 0].tolist(),
-        "y": grid[:, 1].tolist(),
-        "labels": labels.tolist(),
+        **map_data(points, np.array([position[row["label"]] for row in rows]), classes),
         "predicted": [position[row["predicted"]] for row in rows],
         "probability": [round(1000 * float(row["probability"])) for row in rows],
         "indices": indices.tolist(),
         "names": paths if all(paths) else None,
+        "sheet": sheet,
+        "columns": columns_of(len(rows)),
+    }
+
+
+def map_data(points: Float[np.ndarray, "N 2"], labels: Int[np.ndarray, " N"], classes: Sequence[str]) -> dict[str, Any]:
+    """The points on a grid whose second axis runs downwards, as on a screen; and the classes, where and how shown."""
+    low, span = points.min(axis=0), float(np.ptp(points, axis=0).max()) or 1.0
+    grid = np.rint((points - low) / span * GRID).astype(int)
+    grid[:, 1] = grid[:, 1].max() - grid[:, 1]
+    places: dict[int, Any] = {}
+    if len(classes) <= MOST_NAMES:
+        boxes = np.array([[0.65 * len(name), 1.3] for name in classes]) * LETTER * GRID
+        places = name_places(grid.astype(float), labels, boxes, must_place=True)
+    return {
+        "x": grid[:, 0].tolist(),
+        "y": grid[:, 1].tolist(),
+        "labels": labels.tolist(),
         "classes": list(classes),
         "colors": list(PALETTE),
         "places": [[label, *place.astype(int).tolist()] for label, place in places.items()],
-        "sheet": sheet,
-        "columns": columns_of(len(rows)),
     }

@@ -1,4 +1,4 @@
-"""How every figure looks: colours, type, size; and how it is written.
+"""How every figure looks: type, size; and how it is written. The colours are in `palette`.
 
 Sized to be read 700 pixels wide on white. Without matplotlib's global state: no pyplot, no change to the caller's
 settings. Only this module, `plots` and `curves` import matplotlib.
@@ -15,14 +15,6 @@ from matplotlib.figure import Figure
 
 from tercet.files import write_atomically
 
-# Six of the eight of Okabe and Ito 2008, "Color Universal Design" (black is left to the writing, yellow is lost on
-# white), extended greedily by the colour farthest from all before it (OKLab, the worst of normal sight and the three
-# dichromacies as simulated by Machado et al. 2009). tests/evaluation/test_plots.py measures the least distance.
-PALETTE = (
-    *("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#600018", "#180090", "#605448", "#a8d8a8"),
-    *("#9c6cfc", "#5400e4", "#b42484", "#00e4f0", "#483054", "#e4cc00", "#c0a89c", "#905400", "#841800", "#8400a8"),
-)
-MARKERS = "o^sDvP"  # the next shape each time the colours are used up
 WIDTH = 7.0  # inches: 1,050 pixels, so that 10 points are 14 pixels when shown 700 wide
 DPI = 150
 # Asked after DejaVu Sans for the scripts that it lacks: the usual ones of Linux, macOS and Windows. A list of guesses;

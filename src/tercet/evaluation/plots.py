@@ -15,7 +15,8 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from tercet.evaluation.look import MARKERS, PALETTE, WIDTH, in_our_look, percent, short
+from tercet.evaluation.look import WIDTH, in_our_look, percent, short
+from tercet.evaluation.palette import MARKERS, PALETTE
 from tercet.evaluation.projection import name_places
 from tercet.evaluation.separation import Separation
 

@@ -54,7 +54,11 @@ def read_history(run: Path) -> list[Mapping[str, Any]]:
 
 def read_predictions(run: Path) -> list[dict[str, str]]:
     """The rows of `predictions.csv`, one a test image, in their order."""
-    path = run / "predictions.csv"
+    return read_rows(run / "predictions.csv")
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file; bytes of a file name that are no text are kept as surrogates."""
     try:
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             return list(csv.DictReader(file))

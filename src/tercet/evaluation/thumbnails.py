@@ -27,13 +27,19 @@ QUALITIES = (90, 75, 60, 50, 40, 30, 20, 10, 1)
 
 
 def write_grid(
-    path: Path, images: UInt8[Tensor, "N 3 H W"], indices: Int64[Tensor, " M"], columns: int, *, lossless: bool = False
+    path: Path,
+    images: UInt8[Tensor, "N 3 H W"],
+    indices: Int64[Tensor, " M"],
+    columns: int,
+    *,
+    lossless: bool = False,
+    most_pixels: int = MOST_PIXELS,
 ) -> None:
     """Write the images at `indices` as a grid of `columns`, with one tile in memory beside the grid.
 
     A lossless grid has the size that it has; a lossy one stays below `MOST_BYTES`, by the quality.
     """
-    side = tile_side(images, len(indices))
+    side = tile_side(images, len(indices), most_pixels)
     rows = -(-len(indices) // columns)
     grid = Image.new("RGB", (columns * side, rows * side))
     for place, tile in enumerate(_tiles(images, indices, side)):
@@ -47,9 +53,9 @@ def write_grid(
     write_atomically(path, content.getvalue())
 
 
-def tile_side(images: UInt8[Tensor, "N 3 H W"], count: int) -> int:
+def tile_side(images: UInt8[Tensor, "N 3 H W"], count: int, most_pixels: int = MOST_PIXELS) -> int:
     """The side of a tile of `count`: that of the images, or less where they are large or many."""
-    room = math.isqrt(MOST_PIXELS // max(1, count))
+    room = math.isqrt(most_pixels // max(1, count))
     return min(images.shape[2], images.shape[3], LARGEST_SIDE, room // 16 * 16 if room >= 16 else room)
 
 

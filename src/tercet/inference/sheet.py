@@ -16,7 +16,8 @@ from matplotlib.font_manager import FontProperties
 from tercet.data.archive import read_file
 from tercet.data.decode import Pixels, read_image, read_short_side
 from tercet.errors import DataError, UsageError
-from tercet.evaluation.look import DPI, PALETTE, in_our_look, save
+from tercet.evaluation.look import DPI, in_our_look, save
+from tercet.evaluation.palette import PALETTE
 from tercet.evaluation.thumbnails import COARSE_BELOW
 from tercet.inference.gallery import Match
 
