@@ -3,6 +3,10 @@
 import re
 import shlex
 import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -55,6 +59,19 @@ def test_commands_parse_and_links_lead_somewhere(guide: Path) -> None:
         assert (guide.parent / target).exists(), target
 
 
+@contextmanager
+def served(model: str) -> Iterator[str]:
+    """The address of a service on a free port."""
+    command = [sys.executable, "-m", "tercet", "serve", "--model", model, "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+    finally:
+        process.terminate()
+        assert process.wait(timeout=30) == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
 def test_every_block_runs(guide: Path, desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +82,10 @@ def test_every_block_runs(guide: Path, desk: Path, tmp_path: Path, monkeypatch: 
     shutil.copytree("runs/photos/model", "photos-model")  # what `hf download` would bring
     found: dict[str, object] = {"__name__": "guide"}
     for language, block in blocks(guide):
-        if language == "python":
+        if "http://127.0.0.1:8000" in block and language == "python":
+            with served("runs/photos") as address:
+                exec(block.replace("http://127.0.0.1:8000", address), found)
+        elif language == "python":
             exec(block, found)
         else:
             for command in commands(block):

@@ -2,9 +2,6 @@
 
 import json
 import os
-import re
-import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +12,7 @@ import torch
 from PIL import Image
 
 from pictures import write_folder
-from tercet.cli import build_parser, main
+from tercet.cli import main
 from tercet.model.bundle import Bundle
 from tercet.model.encoder import new_encoder
 from tercet.model.head import Head
@@ -140,26 +137,7 @@ def test_wrong_use_is_one_sentence(
 ROOT = Path(__file__).parents[1]
 
 
-def test_the_guide_is_true(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its commands run in order where its images and its model are, and so does its Python."""
-    guide = (ROOT / "docs/guide/search.md").read_text()
-    (place / "runs").mkdir()
-    shutil.copytree("model", "runs/photos")
-    shutil.copytree("photos/plain", "photos/2019")
-    for name in ("new.jpg", "a.jpg", "b.jpg", "photos/bad.jpg"):
-        Image.new("RGB", (40, 30), "teal").save(name)
-    commands = [shlex.split(line, comments=True) for line in re.findall(r"^tercet .*", guide, re.MULTILINE)]
-    assert len(commands) == 7
-    for command in commands:
-        build_parser().parse_args(command[1:])
-        assert main(["-q", *command[1:]]) == 0
-    shutil.rmtree("photos.index")
-    (code,) = re.findall(r"^```python\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
-    capsys.readouterr()
-    exec(code, {})
-    assert capsys.readouterr().out.startswith("0.0000  photos/bad.jpg\n")
-
-
+@pytest.mark.slow
 def test_the_example_runs_and_runs_again(place: Path) -> None:
     words = [sys.executable, str(ROOT / "examples/search_photos.py"), "photos", "photos/plain/001.png", "model"]
     for new in (9, 0):
