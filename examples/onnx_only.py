@@ -4,7 +4,6 @@ tercet export --model runs/photos --onnx photos.onnx
 python examples/onnx_only.py photos.onnx a.jpg b.png
 """
 
-# ruff: noqa: T201
 import json
 import sys
 

@@ -3,7 +3,6 @@
 python examples/own_backbone.py [DATA [RUN]]
 """
 
-# ruff: noqa: T201
 import sys
 
 import torch

@@ -3,7 +3,6 @@
 python examples/own_folder.py [FOLDER [RUN]]
 """
 
-# ruff: noqa: T201
 import random
 import sys
 import tempfile

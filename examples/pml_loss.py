@@ -4,7 +4,6 @@ pip install pytorch-metric-learning
 python examples/pml_loss.py [DATA [RUN]]
 """
 
-# ruff: noqa: T201
 import sys
 
 from pytorch_metric_learning.losses import MultiSimilarityLoss

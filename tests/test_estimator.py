@@ -80,6 +80,7 @@ def are_equal(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 @parametrize_with_checks([ClassifierOfTables(**SMALL)])  # no check is expected to fail
 def test_check_of_classifiers(estimator, check, unchecked):
     check(estimator)

@@ -35,7 +35,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the guides speak of: photos/, runs/photos, and some single pictures."""
     folder = tmp_path_factory.mktemp("desk")
     write_folder(folder / "photos", 30)
-    for name in ("a.jpg", "b.png", "new.jpg"):
+    for name in ("a.jpg", "b.png", "new.jpg", "new.png"):
         with Image.open(folder / "photos/checks/000.png") as picture:
             picture.convert("RGB").save(folder / name)
     with pytest.MonkeyPatch.context() as patch:
