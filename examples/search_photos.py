@@ -6,7 +6,6 @@
 current folder. When the script is run again, only images that are new or have changed are embedded.
 """
 
-
 import sys
 from pathlib import Path
 
