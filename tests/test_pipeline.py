@@ -192,6 +192,7 @@ def test_seeds_report_mean_and_deviation(folder: Path, tmp_path: Path) -> None:
         tercet.run(folder, out=tmp_path / "seeds", config=SMALL, seeds=3)
 
 
+@pytest.mark.slow
 def test_interrupted_seeds_go_on(folder: Path, tmp_path: Path) -> None:
     def interrupt(station: str, done: int, total: int) -> None:
         if station == "seed 0: CNN baseline":
