@@ -37,7 +37,7 @@ from tercet.preparation import JPEG_NOTE, choose_device, fitting_precision
 from tercet.run_folder import commit, machine
 from tercet.training.checkpoint import Checkpoint, History
 from tercet.training.encoder import fresh_encoder, train_encoder
-from tercet.training.passes import step_count
+from tercet.training.passes import step_count, steps_per_epoch
 
 NAME = "versus_cross_entropy"
 CROSS_ENTROPY: dict[str, Any] = {}  # settings in which the twin differs from the preset
@@ -102,7 +102,7 @@ def pace(budget: str, dataset: Dataset, steps: int = PACE_STEPS) -> dict[str, An
     started = time.perf_counter()
     fit_probe(*embedded(encoder, train, validation, configs[OURS]), len(train.classes), configs[OURS])
     rest = time.perf_counter() - started
-    ours = step_count(train.labels, configs[OURS])
+    ours = step_count(steps_per_epoch(train.labels, configs[OURS]), configs[OURS].epochs)
     record = {
         **key,
         "precision": precision,

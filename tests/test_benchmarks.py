@@ -20,7 +20,7 @@ from torch import nn
 from tercet.config import PRESETS, Config
 from tercet.data.sources import Dataset
 from tercet.training import head
-from tercet.training.passes import step_count
+from tercet.training.passes import step_count, steps_per_epoch
 
 SMALL = Config(
     epochs=1,
@@ -180,7 +180,8 @@ def test_a_training_is_paced_by_the_median_after_a_warm_up():
 
 @pytest.mark.parametrize("steps", [1, 5, 8, 9, 23])
 def test_a_number_of_steps_is_met(tiny_set, tiny_config, steps):
-    assert step_count(tiny_set.labels, rates.with_steps(tiny_config, tiny_set.labels, steps)) == steps
+    config = rates.with_steps(tiny_config, tiny_set.labels, steps)
+    assert step_count(steps_per_epoch(tiny_set.labels, config), config.epochs) == steps
 
 
 def test_the_paired_interval_is_that_of_the_t_test():

@@ -8,14 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
+from bundles import small_bundle
 from pictures import write_folder
 from tercet.cli import main
-from tercet.model.bundle import Bundle
-from tercet.model.encoder import new_encoder
-from tercet.model.head import Head
 
 
 @pytest.fixture(autouse=True)
@@ -23,13 +20,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with `photos` and `model` in which the commands are given."""
     monkeypatch.chdir(tmp_path)
     write_folder(tmp_path / "photos", 3)
-    images = torch.randint(256, (32, 3, 16, 16), generator=torch.Generator().manual_seed(9)).to(torch.uint8)
-    shape = {"dimensions": 8, "widths": [4, 8], "normalize": True}
-    half = torch.full((3,), 0.5)
-    encoder = new_encoder("fast", images, (half, half), size=16, **shape, generator=torch.Generator().manual_seed(0))
-    encoder.train()(images)
-    settings = {"encoder": "fast", **shape, "size": 16, "hidden": 5}
-    Bundle(encoder.eval(), Head(8, 2, 5).eval(), ("a", "b"), settings).save(tmp_path / "model")
+    small_bundle().save(tmp_path / "model")
     return tmp_path
 
 
@@ -135,6 +126,32 @@ def test_wrong_use_is_one_sentence(
 
 
 ROOT = Path(__file__).parents[1]
+
+
+def test_a_folder_of_queries_names_the_query_of_each_line(
+    place: Path, index: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["search", "photos/plain", "--index", index, "-k", "1"]) == 0
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [query for _, _, query in lines] == [f"photos/plain/00{number}.png" for number in range(3)]
+    assert main(["search", "photos/plain/000.png", "--index", index, "-k", "1"]) == 0
+    assert capsys.readouterr().out.count("\t") == 1
+
+
+def test_a_sheet_of_too_many_queries_is_refused(
+    place: Path, index: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tercet.inference.sheet.MOST_ROWS", 2)
+    assert main(["search", "photos/plain", "--index", index, "--sheet", "found.png"]) == 2
+    assert "expected 2 or fewer" in capsys.readouterr().err
+    assert not (place / "found.png").exists()
+
+
+def test_predict_prints_a_name_that_is_no_text(place: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    odd = os.fsdecode(b"odd \xff.png")
+    Image.new("RGB", (20, 20)).save(odd)
+    assert main(["predict", odd, "--model", "model"]) == 0
+    assert capfdbinary.readouterr().out.startswith(b"odd \xff.png\t")
 
 
 @pytest.mark.slow

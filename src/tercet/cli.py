@@ -14,6 +14,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any, NoReturn
 
 from tercet import __version__
@@ -195,6 +196,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stream=sys.stderr,
         force=True,
     )
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # a file's name may hold bytes that are no text
     command, replaces = options.pop("command"), options.get("overwrite", False)
     try:
         function: Callable[..., int] = getattr(import_module("tercet.commands"), command)

@@ -10,14 +10,11 @@ import json
 import logging
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from tercet.config import PRESETS, Config
 from tercet.errors import UsageError
@@ -105,40 +102,25 @@ def report(*, run: str, quiet: bool) -> int:  # noqa: ARG001
 def predict(*, images: Sequence[str], model: str, k: int, form: str, quiet: bool) -> int:  # noqa: ARG001
     """Print a line an image; files that cannot be read are named on stderr, the rest is done."""
     from tercet.inference.images import image_paths, readable_images
+    from tercet.inference.predictions import describe_prediction
 
     if k < 1:
         raise UsageError(f"-k is {k}; expected 1 or more.")
     bundle = load_bundle(model)
     unreadable = Unreadable()
-    show = {"text": _print_text, "json": _print_json, "csv": _csv_printer(bundle.classes)}[form]
+    rows = csv.writer(sys.stdout, lineterminator="\n")
+    if form == "csv":
+        rows.writerow(["path", "predicted", "probability", *bundle.classes])
     for paths, pixels in readable_images(image_paths(images), bundle.side, unreadable):
         for path, shares in zip(paths, bundle.predict_proba(pixels), strict=True):
-            best = shares.argsort(kind="stable")[::-1][:k]
-            show(path, [(bundle.classes[index], float(shares[index])) for index in best], shares)
+            found = describe_prediction(bundle.classes, shares, k)
+            if form == "json":
+                print(json.dumps({"path": path, **found}))
+            elif form == "csv":
+                rows.writerow([path, found["predicted"], found["probability"], *map(float, shares)])
+            else:
+                print("\t".join([path, *(f"{name} {share:.3f}" for name, share in found["top"])]))
     return 1 if unreadable.count else 0
-
-
-Top = list[tuple[str, float]]  # class names and probabilities, most probable first
-
-
-def _print_text(path: str, top: Top, shares: np.ndarray) -> None:  # noqa: ARG001
-    print("\t".join([path, *(f"{name} {share:.3f}" for name, share in top)]))
-
-
-def _print_json(path: str, top: Top, shares: np.ndarray) -> None:  # noqa: ARG001
-    print(json.dumps({"path": path, "predicted": top[0][0], "probability": top[0][1], "top": top}))
-
-
-def _csv_printer(classes: Sequence[str]) -> Callable[[str, Top, np.ndarray], None]:
-    """Prints the header with the first image, then every class's probability, whatever k is."""
-    rows, header = csv.writer(sys.stdout, lineterminator="\n"), [["path", "predicted", "probability", *classes]]
-
-    def show(path: str, top: Top, shares: np.ndarray) -> None:
-        while header:
-            rows.writerow(header.pop())
-        rows.writerow([path, *top[0], *map(float, shares)])
-
-    return show
 
 
 def embed(*, paths: Sequence[str], model: str, out: str, quiet: bool) -> int:  # noqa: ARG001
@@ -193,9 +175,8 @@ def search(
         from tercet.inference.sheet import check_sheet, write_sheet
 
         check_sheet(Path(sheet), len(images), k)
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")  # a file's name may hold bytes that are no text
     unreadable = Unreadable()
+    several = len(images) > 1 or not Path(images[0]).is_file()  # a folder, a pattern and a list may stand for many
     drawn: list[tuple[str, list[Match]]] = []
     with Index.open(index, model) as opened:
         for names, pixels in readable_images(image_paths(images), opened.bundle.side, unreadable):
@@ -203,10 +184,11 @@ def search(
                 if as_json:
                     print(json.dumps({"query": name, "results": [match._asdict() for match in matches]}))
                 for path, distance in () if as_json else matches:
-                    print("\t".join([f"{distance:.4f}", path, *[name] * (len(images) > 1)]))
+                    print("\t".join([f"{distance:.4f}", path, *[name] * several]))
                 if sheet:
                     drawn.append((name, matches))
     if sheet and drawn:
+        check_sheet(Path(sheet), len(drawn), k)
         write_sheet(Path(sheet), drawn)
     return 1 if unreadable.count else 0
 

@@ -10,15 +10,12 @@ import pytest
 from PIL import Image
 
 import tercet
+from browsers import NEEDS_BROWSER, launched
 from pictures import CLASSES, write_folder
 from tercet.config import Config
 from tercet.pipeline import report
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH"),
-]
+pytestmark = NEEDS_BROWSER
 SMALL = Config(epochs=1, fewest_steps=8, batch_size=24, widths=(8, 16, 16), dimensions=16, precision="fp32")
 EVIL = "</script><img src=x onerror=\"document.title='bad'\"><!--"
 DESKTOP = {"viewport": {"width": 1200, "height": 900}}
@@ -42,13 +39,8 @@ def finished(folder, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=arguments)
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -9,33 +9,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
+from bundles import new_bundle, small_bundle
 from pictures import write_folder
 from tercet.errors import DataError, ModelError, UsageError
-from tercet.inference import index as module
+from tercet.inference import images
 from tercet.inference.images import image_paths
 from tercet.inference.index import Changes, Index, fingerprint, update
 from tercet.model.bundle import Bundle, load_bundle
-from tercet.model.encoder import new_encoder
 from tercet.model.head import Head
-
-
-def make_bundle(seed=0):
-    images = torch.randint(256, (32, 3, 16, 16), generator=torch.Generator().manual_seed(9)).to(torch.uint8)
-    shape = {"dimensions": 8, "widths": [4, 8], "normalize": True}
-    generator = torch.Generator().manual_seed(seed)
-    statistics = torch.full((3,), 0.5), torch.full((3,), 0.25)
-    encoder = new_encoder("fast", images, statistics, size=16, **shape, generator=generator)
-    encoder.train()(images)
-    settings = {"encoder": "fast", **shape, "size": 16, "hidden": 5}
-    return Bundle(encoder.eval(), Head(8, 2, 5).eval(), ("a", "b"), settings)
 
 
 @pytest.fixture(scope="module")
 def bundle():
-    return make_bundle()
+    return small_bundle()
 
 
 @pytest.fixture
@@ -54,6 +42,14 @@ def saved(photos, model, tmp_path):
     """An index of twelve images."""
     update(str(tmp_path / "index"), str(model), add=[str(photos)], remove=[])
     return tmp_path / "index"
+
+
+def test_a_path_is_kept_in_its_shortest_form(photos, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with Index.create("index", model) as index:
+        assert index.add(["./my photos/plain/000.png", "my photos/plain/000.png"]).added == 1
+        assert index.query(["my photos/plain/000.png"], k=1)[0][0].path == "my photos/plain/000.png"
+        assert index.remove(["./my photos/plain/000.png"]).removed == 1
 
 
 def paths_of(folder):
@@ -148,12 +144,12 @@ def test_removal_comes_after_adding(photos, model, tmp_path):
 
 
 def test_another_model_is_refused_in_one_sentence(saved, model, tmp_path):
-    make_bundle(seed=1).save(tmp_path / "other")
+    new_bundle("fast", 16, seed=1).save(tmp_path / "other")
     expected = r"index was made by another model than .*other; give the one it was made by, or make a new index\.$"
     with pytest.raises(ModelError, match=expected):
         Index.open(saved, tmp_path / "other")
     with pytest.raises(ModelError, match="than the one given"):
-        Index.open(saved, make_bundle(seed=1))
+        Index.open(saved, new_bundle("fast", 16, seed=1))
 
 
 def test_a_model_that_has_moved_is_named_and_then_remembered(photos, saved, model, tmp_path):
@@ -181,7 +177,7 @@ def test_the_fingerprint_is_that_of_the_encoder(bundle, model):
     assert fingerprint(load_bundle(model)) == fingerprint(bundle)
     other_head = replace(bundle, head=Head(8, 3, 7), classes=("a", "b", "c"), settings={**bundle.settings, "hidden": 7})
     assert fingerprint(other_head) == fingerprint(bundle)
-    assert fingerprint(make_bundle(seed=1)) != fingerprint(bundle)
+    assert fingerprint(new_bundle("fast", 16, seed=1)) != fingerprint(bundle)
     assert fingerprint(replace(bundle, settings={**bundle.settings, "normalize": False})) != fingerprint(bundle)
 
 
@@ -201,7 +197,7 @@ def test_nothing_to_do_and_nothing_to_make_an_index_of_are_said(photos, saved, m
 
 @pytest.mark.parametrize(("error", "kept"), [(KeyboardInterrupt, 4), (RuntimeError, 0)])
 def test_an_interrupted_update_keeps_what_it_has_embedded(error, kept, photos, model, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "CHUNK", 4)
+    monkeypatch.setattr(images, "CHUNK", 4)
 
     def stop(done, total):
         assert (done, total) == (4, 12)
@@ -215,7 +211,7 @@ def test_an_interrupted_update_keeps_what_it_has_embedded(error, kept, photos, m
 
 
 def test_progress_reaches_the_end(photos, bundle, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "CHUNK", 5)
+    monkeypatch.setattr(images, "CHUNK", 5)
     seen = []
     with Index.create(tmp_path / "index", bundle) as index:
         index.add([photos], lambda done, total: seen.append((done, total)))
@@ -228,7 +224,7 @@ def test_progress_reaches_the_end(photos, bundle, tmp_path, monkeypatch):
 def test_many_files_need_no_more_memory_than_few(bundle, tmp_path, monkeypatch):
     """Bytes that Python holds at most while an index of 100 and one of 800 links to one image are made."""
     Image.new("RGB", (16, 16), "green").save(tmp_path / "image.png")
-    monkeypatch.setattr(module, "CHUNK", 16)
+    monkeypatch.setattr(images, "CHUNK", 16)
     monkeypatch.setattr("tercet.data.parallel.BATCH_FILES", 16)
     monkeypatch.setattr("os.cpu_count", lambda: 1)
     peaks = []

@@ -109,9 +109,8 @@ def write_card(run: Path) -> Path:
 def _write(folder: Path, content: Mapping[str, Any], load: str, picture: str) -> None:
     shown = f"\n![Map of the test images by t-SNE]({picture})\n" if (folder / picture).is_file() else ""
     text = CARD.format(**content, load=load, picture=shown)
-    write_atomically(
-        folder / "README.md", text.encode(errors="replace")
-    )  # a class name may hold bytes that are no text
+    # A class name may hold bytes that are no text.
+    write_atomically(folder / "README.md", text.encode(errors="replace"))
 
 
 def _content(run: Path, source: Path, results: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,13 +17,13 @@ from numpy.lib.format import write_array_header_2_0
 
 from tercet.errors import DataError, UsageError
 from tercet.files import replacing
-from tercet.inference.images import Unreadable, image_paths, readable_images
+from tercet.inference.images import OnUnreadable, image_paths, readable_images
 from tercet.model.bundle import Bundle
 
 Block = tuple[list[str], Float[np.ndarray, "n D"]]  # paths and their embeddings
 
 
-def embed_files(bundle: Bundle, arguments: Iterable[str], out: Path, on_unreadable: Unreadable) -> int:
+def embed_files(bundle: Bundle, arguments: Iterable[str], out: Path, on_unreadable: OnUnreadable) -> int:
     """Embed the images that the arguments mean (`image_paths`) into `out`; return how many there are.
 
     `.npz` holds `embeddings` float32 `[N, D]` and `paths`; `.csv` a row an image, `path` and then D numbers. Memory

@@ -19,7 +19,7 @@ from tercet.data.archive import File, list_folder, read_file
 from tercet.data.parallel import decode_files
 
 CHUNK = 256  # images decoded at a time
-Unreadable = Callable[[str, str], None]  # (path, reason)
+OnUnreadable = Callable[[str, str], None]  # (path, reason)
 
 
 def image_paths(arguments: Iterable[str]) -> Iterator[str]:
@@ -44,7 +44,7 @@ def image_paths(arguments: Iterable[str]) -> Iterator[str]:
 
 
 def readable_images(
-    paths: Iterable[str], side: int, on_unreadable: Unreadable
+    paths: Iterable[str], side: int, on_unreadable: OnUnreadable
 ) -> Iterator[tuple[list[str], UInt8[np.ndarray, "n S S 3"]]]:
     """Paths and pixels of a chunk of images at a time, in order; the others go to `on_unreadable`."""
     decoded = decode_files((File(path, partial(read_file, Path(path))) for path in paths), side)

@@ -19,23 +19,17 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice, tee
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-import torch
-
-from tercet.data.archive import File, read_file
-from tercet.data.parallel import decode_files
 from tercet.errors import DataError, ModelError, UsageError
 from tercet.inference.gallery import Gallery, Match, Stamp
 from tercet.inference.generations import DESCRIPTION
-from tercet.inference.images import image_paths
+from tercet.inference.images import image_paths, readable_images
 from tercet.model.bundle import Bundle, load_bundle
+from tercet.model.pretrained import weights_digest
 
-CHUNK = 256  # images decoded, embedded and kept at a time
 NO_STAMP = Stamp(-1, -1)  # of a file that is not there; it is reported as it is read
 
 OnProgress = Callable[[int, int], None]
@@ -105,21 +99,12 @@ class Index:
         if "-" in names:
             names = [*image_paths(names)]  # the standard input can be read once only
         total, done = sum(1 for _ in image_paths(names)) if on_progress else 0, 0
-        ahead, behind = tee(self._changed(names, changes))
-        decoded = decode_files((File(name, partial(read_file, Path(name))) for name, _ in ahead), self.bundle.side)
-        outcomes = ((file, outcome) for file, (_, outcome) in zip(behind, decoded, strict=True))
-        while chunk := list(islice(outcomes, CHUNK)):
-            for (name, _), outcome in chunk:
-                if isinstance(outcome, str):
-                    logger.error("tercet: %s: %s", name, outcome)
-                    changes.failed += 1
-            readable = {name: (stamp, pixels) for (name, stamp), pixels in chunk if not isinstance(pixels, str)}
-            if readable:
-                files = [(name, stamp) for name, (stamp, _) in readable.items()]
-                vectors = self.bundle.embed(np.stack([pixels for _, pixels in readable.values()]))
-                new = self.gallery.put(files, vectors)
-                changes.added += new
-                changes.replaced += len(files) - new
+        stamps: dict[str, Stamp] = {}  # of the files that are being read
+        tell = partial(self._unreadable, stamps, changes)
+        for chunk, pixels in readable_images(self._changed(names, stamps, changes), self.bundle.side, tell):
+            new = self.gallery.put([(name, stamps.pop(name)) for name in chunk], self.bundle.embed(pixels))
+            changes.added += new
+            changes.replaced += len(chunk) - new
             if on_progress:
                 done = min(changes.added + changes.replaced + changes.unchanged + changes.failed, total)
                 on_progress(done, total)
@@ -160,13 +145,20 @@ class Index:
     ) -> None:
         self.close()
 
-    def _changed(self, paths: Sequence[str], changes: Changes) -> Iterator[tuple[str, Stamp]]:
-        for name in image_paths(paths):
+    def _changed(self, names: Sequence[str], stamps: dict[str, Stamp], changes: Changes) -> Iterator[str]:
+        """The files to be read, each once at a time; a path is kept in its shortest form, as `remove` asks for it."""
+        for name in map(str, map(Path, image_paths(names))):
             stamp = _stamp(name)
-            if stamp == self.gallery.stamp(name):
+            if name in stamps or stamp == self.gallery.stamp(name):
                 changes.unchanged += 1
             else:
-                yield name, stamp
+                stamps[name] = stamp
+                yield name
+
+    def _unreadable(self, stamps: dict[str, Stamp], changes: Changes, name: str, reason: str) -> None:
+        logger.error("tercet: %s: %s", name, reason)
+        del stamps[name]
+        changes.failed += 1
 
 
 def update(
@@ -204,11 +196,7 @@ def update(
 def fingerprint(bundle: Bundle) -> str:
     """Tells models apart by what makes their embeddings: the encoder, not the head that reads classes off them."""
     settings = {name: value for name, value in bundle.settings.items() if name != "hidden"}
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for name, tensor in sorted(bundle.encoder.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    return hashlib.sha256(json.dumps([settings, weights_digest(bundle.encoder)], sort_keys=True).encode()).hexdigest()
 
 
 def _stamp(name: str) -> Stamp:

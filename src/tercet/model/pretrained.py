@@ -129,7 +129,12 @@ def frozen_encoder(backbone: nn.Module, size: int) -> Encoder:
 def digest(network: nn.Module) -> str:
     """SHA-256 over what a network is made of: its layers as they print, the names and values of its weights."""
     layers = re.sub(r" at 0x[0-9a-f]+", "", repr(network))  # where a function lies differs from process to process
-    found = hashlib.sha256(layers.encode())
+    return hashlib.sha256(f"{layers} {weights_digest(network)}".encode()).hexdigest()
+
+
+def weights_digest(network: nn.Module) -> str:
+    """SHA-256 over the names and values of its weights alone, which another version of PyTorch does not change."""
+    found = hashlib.sha256()
     for name, tensor in network.state_dict().items():
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)

@@ -64,7 +64,7 @@ def train_network(
     """
     keep_freed_memory()
     device = next(network.parameters()).device
-    steps, steps_an_epoch = step_count(labels, config), steps_per_epoch(labels, config)
+    steps = step_count(steps_an_epoch := steps_per_epoch(labels, config), config.epochs)
     optimizers = build_optimizers(network, config)
     state = TrainingState(network, copy.deepcopy(network), optimizers, gaps=torch.zeros(len(labels)))
     checkpoint.restore(state)

@@ -25,28 +25,25 @@ RETURN = 0.5  # standard deviations by which a gap falls for each pass that leav
 
 
 def steps_per_epoch(labels: Int64[Tensor, " N"], config: Config) -> int:
-    """The batches that show every image once."""
+    """The batches that show every image once; says in the log which classes must repeat images."""
+    counts = [count for count in torch.bincount(labels).tolist() if count]
+    _, images_per_class = batch_shape(counts, config.batch_size)
+    if short := sum(count < images_per_class for count in counts):
+        logger.info("%d classes have fewer than %d images and repeat some in a batch", short, images_per_class)
     return len(plan_pass(labels, config, 0))
 
 
-def step_count(labels: Int64[Tensor, " N"], config: Config) -> int:
+def step_count(steps_an_epoch: int, epochs: float) -> int:
     """The steps of the whole training, at least one; of 2.5 epochs the last ends after half of its steps."""
-    steps = steps_per_epoch(labels, config)
-    return min(max(1, round(config.epochs * steps)), math.ceil(config.epochs) * steps)
+    return min(max(1, round(epochs * steps_an_epoch)), math.ceil(epochs) * steps_an_epoch)
 
 
 def plan_pass(
     labels: Int64[Tensor, " N"], config: Config, number: int, shown: Int64[Tensor, " n"] | None = None
 ) -> Int64[Tensor, "S B"]:
-    """The image indices of each batch of a pass that shows all images, or those of `shown`.
-
-    Says once in the log which classes must repeat images.
-    """
+    """The image indices of each batch of a pass that shows all images, or those of `shown`."""
     counts = [count for count in torch.bincount(labels).tolist() if count]
     classes_per_batch, images_per_class = batch_shape(counts, config.batch_size)
-    short = sum(count < images_per_class for count in counts)
-    if number == 0 and short:
-        logger.info("%d classes have fewer than %d images and repeat some in a batch", short, images_per_class)
     generator = derived_generator(config.seed, "batches", number)
     if shown is None:
         return epoch_batches(labels, classes_per_batch, images_per_class, generator)

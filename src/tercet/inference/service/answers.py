@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 
 from tercet.data.decode import FORMATS, MAX_PIXELS
 from tercet.evaluation.thumbnails import columns_of
+from tercet.inference.predictions import describe_prediction
 from tercet.inference.service.surroundings import Gallery, Surroundings
 from tercet.inference.service.uploads import MOST_BYTES
 from tercet.model.bundle import Bundle
@@ -52,8 +53,7 @@ def embed(model: Model, pixels: UInt8[np.ndarray, "H H 3"]) -> Embedding:
 def predict(model: Model, embedding: Embedding, k: int) -> dict[str, Any]:
     """The k most probable classes, as `tercet predict --json` has them."""
     shares = model.bundle.probabilities(torch.from_numpy(embedding))[0].numpy()
-    top = [(model.bundle.classes[index], float(shares[index])) for index in shares.argsort(kind="stable")[::-1][:k]]
-    return {"predicted": top[0][0], "probability": top[0][1], "top": top}
+    return describe_prediction(model.bundle.classes, shares, k)
 
 
 def embedding_alone(model: Model, embedding: Embedding, k: int) -> dict[str, Any]:  # noqa: ARG001

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,15 @@ class Gallery:
     pictured: Int64[Tensor, " M"]  # those that have a tile; all where there is no sheet
     sheet: bytes  # WebP, or empty
 
+    @cached_property
+    def _pictured_embeddings(self) -> Float[Tensor, "M D"]:
+        everything = len(self.pictured) == len(self.labels)
+        return self.embeddings if everything else self.embeddings[self.pictured]
+
     def nearest(self, embedding: Float[Tensor, "1 D"], k: int, *, pictured: bool = False) -> list[dict[str, Any]]:
         """The k nearest, nearest first; only those that have a picture if `pictured` and there are any."""
-        rows = self.embeddings[self.pictured] if pictured and len(self.pictured) < len(self.labels) else self.embeddings
-        distances, places = nearest(embedding, rows, k)
-        indices = self.pictured[places] if rows is not self.embeddings else places
+        distances, places = nearest(embedding, self._pictured_embeddings if pictured else self.embeddings, k)
+        indices = self.pictured[places] if pictured else places
         return [
             {
                 "index": index,
