@@ -38,6 +38,17 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             os.close(folder)
 
 
+def is_unfinished(path: Path) -> bool:
+    """Whether `replacing` has made this file and was killed before it was whole."""
+    return path.name.startswith(".") and path.name.endswith(".part")
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes have left of files below `folder`, which no other process may be writing."""
+    for path in folder.rglob(".*.part"):
+        path.unlink(missing_ok=True)
+
+
 def write_atomically(path: Path, content: bytes | memoryview | str) -> None:
     """Write `content` to `path`, whole or not at all.
 
