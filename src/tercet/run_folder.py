@@ -29,7 +29,7 @@ from tercet.files import is_unfinished, remove_unfinished, write_atomically
 from tercet.ownership import NAMES as OWNERS_FILES
 from tercet.ownership import Ownership
 
-PROMISED_ON = ("processor", "threads", "torch", "gpu")
+PROMISED_ON = ("processor", "instructions", "threads", "torch", "gpu")
 
 logger = logging.getLogger(__name__)
 
@@ -154,6 +154,7 @@ def machine() -> dict[str, Any]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
     return {
         "processor": _processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),  # one processor's name may stand for several
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "memory_bytes": memory,
