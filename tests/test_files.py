@@ -1,5 +1,6 @@
 import stat
 import sys
+import tracemalloc
 
 import pytest
 
@@ -69,3 +70,16 @@ def test_every_change_of_a_sealed_file_is_noticed(tmp_path):
         (tmp_path / "file").write_bytes(harmed)
         with pytest.raises(SealError, match="does not match its checksum"):
             read_sealed(tmp_path / "file")
+
+
+def test_sealing_copies_nothing(tmp_path):
+    content = bytes(4_000_000)
+    tracemalloc.start()
+    write_sealed(tmp_path / "file", content)
+    written = tracemalloc.get_traced_memory()[1]
+    tracemalloc.reset_peak()
+    assert read_sealed(tmp_path / "file") == content
+    read = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert written < 0.1 * len(content)
+    assert read < 1.1 * len(content)
