@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 MOST_BYTES = 2 * 2**20  # of JSON: the classes of ImageNet-21k and the tensors of a thousand layers take less
-MOST_TENSORS = 10_000
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -21,13 +20,13 @@ def read_object(path: Path) -> dict[str, Any]:
         return parse_object(file.read(MOST_BYTES + 1))
 
 
-def parse_object(content: bytes, most_bytes: int = MOST_BYTES) -> dict[str, Any]:
+def parse_object(content: bytes) -> dict[str, Any]:
     """A JSON object; ValueError for anything else, also for what JSON leaves open.
 
     That is: a key given twice, NaN and infinity, arrays in arrays by the thousand.
     """
-    if len(content) > most_bytes:
-        raise ValueError(f"found more than {most_bytes:,} bytes of JSON")
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"found more than {MOST_BYTES:,} bytes of JSON")
     try:
         found = json.loads(content.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_number)
     except RecursionError:
@@ -37,18 +36,15 @@ def parse_object(content: bytes, most_bytes: int = MOST_BYTES) -> dict[str, Any]
     return found
 
 
-def read_header(stream: BufferedIOBase, most_bytes: int = MOST_BYTES) -> dict[str, Any]:
+def read_header(stream: BufferedIOBase) -> dict[str, Any]:
     """What a safetensors file says of its tensors by name, and of itself as `__metadata__`; ValueError if nothing.
 
     Whether shapes and places agree with the content is left to the library.
     """
     length = int.from_bytes(stream.read(8), "little")
-    if length > most_bytes:
+    if length > MOST_BYTES:
         raise ValueError(f"found a header of {length:,} bytes")
-    found = parse_object(stream.read(length), most_bytes)
-    if len(found) > MOST_TENSORS:
-        raise ValueError(f"found {len(found):,} tensors")
-    return found
+    return parse_object(stream.read(length))
 
 
 def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -166,8 +166,8 @@ def _check(settings: Mapping[str, Any]) -> None:
     for name, kinds in KINDS.items():
         if type(settings.get(name)) not in kinds:
             raise TypeError(f"found {name} {settings.get(name)!r}")
-    if not 0 < settings["size"] <= LARGEST_SIZE:
-        raise ValueError(f"found size {settings['size']}")
+    if min(settings["dimensions"], settings["size"], *settings["widths"]) < 1 or settings["size"] > LARGEST_SIZE:
+        raise ValueError("found a size that no training has")
 
 
 def _parts(encoder: nn.Module, head: nn.Module) -> nn.ModuleDict:

@@ -27,7 +27,6 @@ from tercet.untrusted import read_header
 logger = logging.getLogger(__name__)
 
 FORMAT = 2  # raised when an older tercet could not read the file; 1 was not sealed
-MOST_HEADER_BYTES = 32 * 2**20  # which the losses of an epoch of half a million steps take, kept twice
 History = list[dict[str, Any]]  # one record an epoch, as in history.jsonl
 PLACE = (
     "step",
@@ -42,6 +41,7 @@ PLACE = (
     "doubtful",
 )  # what goes back with the weights
 GOOD = "good."  # before the names of the good state's tensors in a checkpoint
+PROGRESS = "progress"  # JSON beside the tensors, as bytes: in the header it would have no end
 
 
 class Intervention(NamedTuple):
@@ -170,7 +170,8 @@ class Checkpoint:
         if state.good:
             progress["good"] = state.good.place
             tensors |= {GOOD + name: tensor for name, tensor in state.good.tensors.items()}
-        metadata = {"format": str(FORMAT), "key": self.key, "progress": json.dumps(progress)}
+        tensors[PROGRESS] = torch.frombuffer(bytearray(json.dumps(progress).encode()), dtype=torch.uint8)
+        metadata = {"format": str(FORMAT), "key": self.key}
         content = save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata)
         if newest.exists():
             newest.replace(previous)
@@ -202,13 +203,15 @@ class Checkpoint:
 
     def _take_up(self, state: TrainingState, path: Path, content: bytes) -> None:
         """Bring `state` to what the file says; an error of any kind where it does not fit."""
-        metadata = read_header(io.BytesIO(content), MOST_HEADER_BYTES)["__metadata__"]
-        version = metadata.get("format", "1")
-        check_format(f"checkpoint {path}", int(version) if version.isdecimal() else version, FORMAT)
+        metadata = read_header(io.BytesIO(content))["__metadata__"]
+        text = metadata.get("format", "1")
+        version = int(text) if text.isdecimal() else text
+        check_format(f"checkpoint {path}", version, FORMAT)
         if metadata["key"] != self.key:
             logger.warning("checkpoint %s is of other settings or data; beginning again", path)
             return
-        progress, tensors = json.loads(metadata["progress"]), load(content)
+        tensors = load(content)
+        progress = json.loads(metadata[PROGRESS] if version == 1 else tensors.pop(PROGRESS).numpy().tobytes())
         good = {name.removeprefix(GOOD): tensors.pop(name) for name in list(tensors) if name.startswith(GOOD)}
         state.load_tensors(tensors)
         if state.tensors().keys() != tensors.keys():
