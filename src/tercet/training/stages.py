@@ -1,6 +1,6 @@
 """What the finished stages of a run gave, kept until the run is finished, so that one that goes on repeats none.
 
-One safetensors file a stage, with the key of the run it belongs to; a damaged or foreign one is made again.
+One sealed safetensors file a stage, with the key of the run it belongs to; a damaged or foreign one is made again.
 Knows nothing of what the stages do.
 """
 
@@ -11,14 +11,15 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor
 
-from tercet.files import write_atomically
+from tercet.files import SealError, read_sealed, write_sealed
+from tercet.untrusted import read_header
 
 T = TypeVar("T")
 
@@ -43,25 +44,25 @@ class Stages:
         """What `make` gives, or gave when the run came here before."""
         if self.folder is None:
             return make()
-        path = self.folder / f"{name}.safetensors"
-        if path.is_file() and (kept := self._read(path)):
+        path = self.folder / f"{name}.sealed"
+        if kept := self._read(path):
             return kept
         product = make()
         self.folder.mkdir(parents=True, exist_ok=True)
         tensors = {name: tensor.contiguous() for name, tensor in product.tensors.items()}
-        write_atomically(path, save(tensors, {"key": self.key, "record": json.dumps(product.record)}))
+        write_sealed(path, save(tensors, {"key": self.key, "record": json.dumps(product.record)}))
         return product
 
     def _read(self, path: Path) -> Product | None:
         try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata()
-                if metadata["key"] != self.key:
-                    return None
-                return Product({name: file.get_tensor(name) for name in file.keys()}, json.loads(metadata["record"]))  # noqa: SIM118
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            content = read_sealed(path)
+        except FileNotFoundError:
+            return None
+        except SealError as error:
             logger.warning("%s is damaged (%s); what it held is made again", path, error)
             return None
+        metadata = read_header(BytesIO(content))["__metadata__"]
+        return Product(load(content), json.loads(metadata["record"])) if metadata["key"] == self.key else None
 
 
 NOWHERE = Stages()
