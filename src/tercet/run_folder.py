@@ -23,7 +23,7 @@ import torch
 
 from tercet.config import Config
 from tercet.errors import DataError, UsageError
-from tercet.files import write_atomically
+from tercet.files import is_unfinished, make_folder, write_atomically
 
 
 class RunFolder:
@@ -44,7 +44,7 @@ class RunFolder:
         `asked` are the settings as given, `fingerprint` that of the data. Raises UsageError where the folder holds
         something else, DataError where it cannot be written.
         """
-        if self.path.is_dir() and any(self.path.iterdir()):
+        if self.path.is_dir() and not all(map(is_unfinished, self.path.iterdir())):
             if not (self.path / "run.json").is_file():
                 raise UsageError(
                     f"--out {self.path} is a folder with other files in it; expected a new, empty or run folder."
@@ -53,9 +53,9 @@ class RunFolder:
                 return self._same(asked, fingerprint)
             shutil.rmtree(self.path)
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.path / ".writable", "")
-            (self.path / ".writable").unlink()
+            make_folder(self.path)
+            write_atomically(self.path / ".writable.part", "")
+            (self.path / ".writable.part").unlink()
         except OSError as error:
             raise DataError(f"--out {self.path} cannot be written ({error.strerror}); give another --out.") from error
         return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import re
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -21,7 +22,7 @@ import httpx
 from filelock import FileLock, Timeout
 
 from tercet.errors import DataError
-from tercet.files import write_atomically
+from tercet.files import sync_folder, write_atomically
 
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 10.0, 20.0  # guesses: long for a slow line, short for a person who waits
 PAUSES_S = (1.0, 4.0)  # before each new try; guesses
@@ -69,7 +70,10 @@ def download(
             f"{url} gave a file with the MD5 {found} where {' or '.join(checksums)} was expected; it was removed: "
             "try again, or take another source."
         )
+    with part.path.open("rb+") as stream:
+        os.fsync(stream.fileno())
     part.path.replace(file)
+    sync_folder(file.parent)
     part.discard()
 
 

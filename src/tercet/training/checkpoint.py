@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from tercet.files import write_atomically
+from tercet.files import make_folder, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ class Checkpoint:
         """Write the state; the one before it stays as the second generation."""
         if self.folder is None:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         newest, previous = self._generations()
         progress = {**state.place(), "seconds": state.seconds, "interventions": state.interventions}
         tensors = state.tensors()
