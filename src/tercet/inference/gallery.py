@@ -12,7 +12,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -240,7 +240,8 @@ class Gallery:
 
     def _end(self) -> None:
         if self._stream:
-            self._stream.close()
+            with suppress(OSError):  # a full disk refuses what was not written yet, and that is dropped
+                self._stream.close()
             self._stream = None
             remove_unnamed(self.folder)
             self._lock.release()
