@@ -41,9 +41,13 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-def refused_at(total, count):
-    """Which call is the first to be refused: every one, or some drawn by lot and the last one."""
-    return range(total) if count is None else sorted({*random.Random(2).sample(range(total), count - 1), total - 1})
+def refused_at(calls, count):
+    """Which call is the first to be refused: every one, or one drawn by lot of each kind, of as many kinds."""
+    drawn = random.Random(2).sample(range(len(calls)), len(calls))
+    if count is None:
+        return sorted(drawn)
+    kinds = {calls[place].split()[0]: place for place in drawn}
+    return [kinds[kind] for kind in ("write", "fsync", "create", "replace", "mkdir") if kind in kinds][:count]
 
 
 def contents(path: Path) -> dict[str, bytes]:
@@ -97,7 +101,7 @@ def test_a_run_fails_at_every_write_and_goes_on(place, capsys, record_property, 
     capsys.readouterr()
     wanted = promised(place / "whole")
     record_property("writes", len(disk.calls))
-    for first in refused_at(len(disk.calls), count):
+    for first in refused_at(disk.calls, count):
         out = place / f"refused-{first}"
         with refusing(out, first):
             said = check_failure(main([*command, out.name]), capsys, out.name)
@@ -148,7 +152,7 @@ def test_a_checkpoint_that_cannot_be_written_costs_none_before(place, count):
         save(step)
     with refusing(folder) as disk:
         save(3)
-    for step, first in enumerate(refused_at(len(disk.calls), count), start=4):
+    for step, first in enumerate(refused_at(disk.calls, count), start=4):
         before = restored()
         for _ in range(2):  # with a disk that stays full too
             with refusing(folder, first), pytest.raises(OSError, match="newest"):
@@ -201,7 +205,7 @@ def test_every_command_that_writes_says_that_it_cannot(place, capsys, give, reco
         assert give(command, whole) == 0
     wanted, printed = contents(whole), capsys.readouterr().out
     record_property("writes", len(disk.calls))
-    for first in refused_at(len(disk.calls), count):
+    for first in refused_at(disk.calls, count):
         out = place / f"refused-{first}"
         shutil.copytree(place / "before", out)
         with refusing(out, first):
