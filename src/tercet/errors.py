@@ -5,6 +5,11 @@ The command line prints it without a traceback and exits with `status`. What was
 Python's own functions and scikit-learn's estimators raise.
 """
 
+import errno
+import os
+
+FULL, CLOSED = {errno.ENOSPC, errno.EDQUOT}, {errno.EROFS, errno.EACCES, errno.EPERM}
+
 
 class TercetError(Exception):
     """The family; never raised itself."""
@@ -38,3 +43,15 @@ def check_format(path: object, found: object, newest: int) -> None:
         raise ModelError(
             f"{path} was made by a newer tercet; found format {found}, expected at most {newest}: update tercet."
         )
+
+
+def describe_refusal(error: OSError) -> str:
+    """What the system has refused, why and what to do, as a sentence without its full stop."""
+    named = isinstance(error.filename, str | bytes)
+    place = os.fsdecode(error.filename) if named else "what was to be printed or written"
+    reason = error.strerror or str(error) or type(error).__name__
+    if error.errno in FULL:
+        return f"{place} cannot be written ({reason}); make room on that disk"
+    if error.errno in CLOSED:
+        return f"{place} cannot be read or written ({reason}); change its permissions or take another place"
+    return f"{place} cannot be read or written ({reason}); have a look at that place and its disk"

@@ -25,7 +25,7 @@ import torch
 
 from tercet.config import Config
 from tercet.errors import DataError, UsageError
-from tercet.files import is_unfinished, remove_unfinished, write_atomically
+from tercet.files import is_unfinished, make_folder, remove_unfinished, write_atomically
 from tercet.ownership import NAMES as OWNERS_FILES
 from tercet.ownership import Ownership
 
@@ -66,7 +66,7 @@ class RunFolder:
         """
         self._refuse_other_files()
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             before = self._ownership.take()
         except OSError as error:
             raise DataError(f"--out {self.path} cannot be written ({error.strerror}); give another --out.") from error

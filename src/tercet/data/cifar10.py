@@ -22,7 +22,7 @@ from tercet.data.imageset import ImageSet
 from tercet.data.npz import read_npz
 from tercet.data.pickled_batch import read_pickled_batch
 from tercet.errors import DataError
-from tercet.files import write_arrays
+from tercet.files import make_folder, write_arrays
 
 # The archives and their MD5 as the data set's page, https://www.cs.toronto.edu/~kriz/cifar.html, publishes them.
 CHECKSUMS = {
@@ -81,7 +81,7 @@ def fetch_cifar10(
         if is_kept(folder):
             return False
         parts = read_official(archive) if archive else {}  # before there is a folder, which may be for nothing
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with alone(folder / "cifar10.lock"):
             if is_kept(folder):  # by the process that was waited for
                 return False

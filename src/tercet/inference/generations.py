@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tercet.errors import ModelError, check_format
+from tercet.files import is_unfinished
 from tercet.untrusted import read_object
 
 FORMAT = 1  # raised when an older tercet could not read the folder
@@ -72,7 +73,7 @@ def write_header(stream: BinaryIO, rows: int, dimensions: int) -> int:
 def check_new(folder: Path) -> None:
     """ModelError where the folder holds anything but what a crash may have left of a new index."""
     try:
-        strangers = {file.name for file in folder.iterdir() if not _OWN.fullmatch(file.name)}
+        strangers = {file.name for file in folder.iterdir() if not (_OWN.fullmatch(file.name) or is_unfinished(file))}
     except FileNotFoundError:
         return
     except OSError as error:
@@ -84,10 +85,10 @@ def check_new(folder: Path) -> None:
 
 
 def remove_unnamed(folder: Path) -> None:
-    """Remove the generations that `index.json` does not name."""
+    """Remove the generations that `index.json` does not name, and what a crash has left of `index.json`."""
     generation = describe(folder)["generation"] if (folder / DESCRIPTION).exists() else 0
     for file in folder.iterdir():
         own = _OWN.fullmatch(file.name)
-        if own and int(own[1]) != generation:
+        if is_unfinished(file) or (own and int(own[1]) != generation):
             with suppress(OSError):  # Windows keeps what a reader has open; the next change removes it
                 file.unlink()

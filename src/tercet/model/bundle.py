@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from tercet.config import LARGEST_SIZE
 from tercet.data.decode import read_image, stored_side, to_pixels
 from tercet.errors import DataError, ModelError, check_format
-from tercet.files import write_atomically
+from tercet.files import make_folder, write_atomically
 from tercet.model.adapter import Adapter, with_adapter
 from tercet.model.efficientnet import EfficientNetLite0
 from tercet.model.embed import embed
@@ -93,7 +93,7 @@ class Bundle:
     def save(self, folder: str | Path) -> None:
         """Write the folder; it is whole once `config.json` is there."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         tensors = _parts(self.encoder, self.head).state_dict()
         weights = save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()})
         description = {"format": FORMAT, "classes": self.classes, **self.settings}

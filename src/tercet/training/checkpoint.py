@@ -21,7 +21,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from tercet.errors import ModelError, check_format
-from tercet.files import SealError, read_sealed, write_sealed
+from tercet.files import SealError, make_folder, read_sealed, write_sealed
 from tercet.untrusted import read_header
 
 logger = logging.getLogger(__name__)
@@ -163,7 +163,7 @@ class Checkpoint:
         """Write the state; the one before it stays as the second generation."""
         if self.folder is None:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         newest, previous = self._generations()
         progress = {**state.place(), "seconds": state.seconds, "interventions": state.interventions}
         tensors = state.tensors()
