@@ -131,7 +131,9 @@ def test_a_file_of_weights_goes_in(tmp_path, prefix):
 def test_a_file_without_such_weights_is_refused(tmp_path):
     (tmp_path / "text").write_text("no weights")
     save_file({"weight": torch.zeros(2)}, tmp_path / "other.safetensors")
-    for path in (tmp_path / "text", tmp_path / "other.safetensors", tmp_path / "nothing"):
+    header = b'{"__metadata__":{},"__metadata__":{}}'
+    (tmp_path / "twice").write_bytes(len(header).to_bytes(8, "little") + header)
+    for path in (tmp_path / "text", tmp_path / "other.safetensors", tmp_path / "twice", tmp_path / "nothing"):
         with pytest.raises(ModelError, match=r"found no weights of EfficientNet-Lite0 in .*; give the model\."):
             open_backbone(str(path))
 
