@@ -47,9 +47,10 @@ def download(
     A dropped or stalled connection is tried again after each of `pauses_s`, which begin anew whenever more has come
     than ever before. Bytes that came are kept for the next call.
     """
-    if file.is_file() and checksum(file) in checksums:
-        return
     part, longest, pauses = Part(file), 0, iter(pauses_s)
+    if file.is_file() and checksum(file) in checksums:
+        part.discard()  # a process killed at the end has left its record
+        return
     with _client(read_timeout_s) as client:
         while not part.is_whole(url):
             try:
