@@ -6,6 +6,8 @@ import jaxtyping
 import pytest
 import torch
 
+import loops
+
 # Before anything imports tercet. The tower lets an integer stand where a float is asked for, as mypy does.
 jaxtyping.install_import_hook("tercet", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 torch.set_num_threads(1)  # tensors here are too small to share out, and sums keep one order
@@ -62,18 +64,7 @@ def batch(request, labels):
 @pytest.fixture(scope="session")
 def every_triplet():
     """The naive loop: all (anchor, positive, negative) of a batch."""
-
-    def of(labels):
-        places = range(len(labels))
-        return [
-            (anchor, positive, negative)
-            for anchor in places
-            for positive in places
-            for negative in places
-            if anchor != positive and labels[anchor] == labels[positive] != labels[negative]
-        ]
-
-    return of
+    return loops.every_triplet
 
 
 @pytest.fixture(scope="session")
