@@ -110,7 +110,7 @@ def test_the_description_of_an_index(count, tmp_path):
 
 
 def harmed_tensors(content, metadata):
-    """A safetensors file with bytes changed, of which the header is hit as often as the rest, or with other metadata."""
+    """A safetensors file with bytes changed, in the header as often as elsewhere, or with other metadata."""
     tensors, begin = load(content), 8 + int.from_bytes(content[:8], "little")
     return st.one_of(
         harmed_bytes(content),
@@ -207,6 +207,5 @@ def test_an_uploaded_image(count, kind):
 @counts(few=5, full=500)
 def test_an_uploaded_form(count):
     kinds = st.just("multipart/form-data; boundary=x") | st.text(st.characters(codec="latin-1"), max_size=40)
-    for_all(count, kind=kinds, data=st.data())(
-        test_uploads.test_damaged_forms_are_read_or_refused.hypothesis.inner_test
-    )
+    property_of_one = test_uploads.test_damaged_forms_are_read_or_refused.hypothesis.inner_test
+    for_all(count, kind=kinds, data=st.data())(lambda kind, data: property_of_one(kind=kind, data=data))
