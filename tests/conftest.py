@@ -1,4 +1,4 @@
-"""What every test rests on: annotations are checked, one thread, no network, nothing kept outside a temporary folder."""
+"""What every test rests on: annotations are checked, one thread, no network, files in temporary folders only."""
 
 import logging
 import os
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import loops
-import offline.sitecustomize  # noqa: F401  # from here on nothing leaves this machine
+import offline.sitecustomize  # from here on nothing leaves this machine
 
 # Before anything imports tercet. The tower lets an integer stand where a float is asked for, as mypy does.
 jaxtyping.install_import_hook("tercet", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")

@@ -5,9 +5,9 @@ import subprocess
 import sys
 
 import pytest
-from offline.sitecustomize import Outside
 
 from mirror import serve
+from offline.sitecustomize import Outside
 from test_exports import MODULES
 
 ELSEWHERE = "192.0.2.1"  # kept for documentation: RFC 5737
