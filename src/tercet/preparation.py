@@ -89,7 +89,7 @@ def prepare(
     begun = folder.claim(asdict(config), facts["fingerprint"], overwrite=overwrite)
     facts["load_seconds"] = round(time.perf_counter() - started, 3)
     resolved = resolve(
-        replace(config, device=device, encoder=begun["config"]["encoder"] if begun else config.encoder),
+        replace(config, device=device, encoder=begun["config"].get("encoder") if begun else config.encoder),
         image_count=len(train_part),
         size=dataset.size,
         flip=isinstance(data, Path) or data != "digits",

@@ -102,8 +102,11 @@ class RunFolder:
 
     def _same(self, asked: Mapping[str, Any], fingerprint: str | None) -> dict[str, Any]:
         begun = read_json(self._record)
+        kinds = {"asked": dict} | ({"data": dict, "config": dict, "precision": str} if fingerprint else {})
+        if strange := [name for name, kind in kinds.items() if not isinstance(begun.get(name), kind)]:
+            raise _damaged(self._record, f"no {strange[0]!r} of the right kind")
         wanted: dict[str, Any] = {**json.loads(json.dumps(asked)), "data": fingerprint}
-        found = {**begun.get("asked", {}), "data": begun.get("data", {}).get("fingerprint") if fingerprint else None}
+        found = {**begun["asked"], "data": begun["data"].get("fingerprint") if fingerprint else None}
         for key in sorted(wanted.keys() | found.keys()):
             if found.get(key) != wanted.get(key):
                 raise UsageError(
@@ -143,10 +146,14 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path} is damaged ({error}); use another --out, or --overwrite.") from error
+        raise _damaged(path, error) from error
     if not isinstance(value, dict):
-        raise UsageError(f"{path} is damaged (no JSON object); use another --out, or --overwrite.")
+        raise _damaged(path, "no JSON object")
     return value
+
+
+def _damaged(path: Path, reason: object) -> UsageError:
+    return UsageError(f"{path} is damaged ({reason}); use another --out, or --overwrite.")
 
 
 def machine() -> dict[str, Any]:

@@ -1,4 +1,5 @@
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -66,6 +67,18 @@ def test_the_refusal_names_what_was_asked_for():
 def test_what_is_no_pickle(content):
     with pytest.raises(DataError, match="no batch of CIFAR-10"):
         read_pickled_batch(content)
+
+
+def test_a_number_in_it_reserves_no_memory():
+    """What is remembered under a number is kept by the C reader in a table as long as that number."""
+    remember = b"r" + struct.pack("<i", 2**24)
+    tracemalloc.start()
+    try:
+        rows, _ = read_pickled_batch(pickled(ROWS, LABELS).replace(b"\x80\x02}", b"\x80\x02}" + remember, 1))
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(rows, ROWS)
 
 
 def test_labels_that_are_no_numbers():

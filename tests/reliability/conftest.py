@@ -20,11 +20,14 @@ def pytest_runtest_makereport(item, call):
     report = outcome.get_result()
     if item.get_closest_marker("reliability") is None or report.when != "call":
         return
+    case = getattr(item, "callspec", None)
+    count = case and case.params.get("count")
     records.append(
         "reliability",
         {
             "test": f"{item.path.stem}::{item.originalname}",
-            "count": getattr(item, "callspec", None) and item.callspec.params.get("count"),
+            "case": "-".join(part for part in case.id.split("-") if part != str(count)) if case else "",
+            "count": count,
             "passed": report.passed,
             "measured": dict(item.user_properties),
             "seconds": round(report.duration, 1),

@@ -20,7 +20,16 @@ from tercet.untrusted import read_object
 
 FORMAT = 1  # raised when an older tercet could not read the folder
 DESCRIPTION, LOCK = "index.json", "index.lock"
-KEYS = {"format", "model", "fingerprint", "dimensions", "count", "vectors", "paths"}
+MOST_DIMENSIONS = 2**20  # more than any network gives: a guess
+ENTRIES: dict[str, Any] = {
+    "format": int,
+    "model": str | None,
+    "fingerprint": str,
+    "dimensions": int,
+    "count": int,
+    "vectors": str,
+    "paths": str,
+}
 _OWN = re.compile(r"(?:vectors|paths)-(\d+)\.(?:npy|sqlite|sqlite-journal)")
 
 
@@ -35,8 +44,12 @@ def describe(folder: Path) -> dict[str, Any]:
         found = read_object(folder / DESCRIPTION)
         check_format(f"the index in {folder}", found["format"], FORMAT)
         generation = int(found["vectors"].removeprefix("vectors-").removesuffix(".npy"))
-        if found.keys() != KEYS or (found["vectors"], found["paths"]) != names(generation):
+        if found.keys() != ENTRIES.keys() or (found["vectors"], found["paths"]) != names(generation):
             raise ValueError("entries that are not ours")
+        if not all(isinstance(found[name], kind) for name, kind in ENTRIES.items()):
+            raise TypeError("entries of another kind")
+        if not 0 < found["dimensions"] <= MOST_DIMENSIONS:
+            raise ValueError("vectors without numbers or with too many")
     except (FileNotFoundError, NotADirectoryError):
         raise ModelError(f"found no index in {folder}; expected a folder that `tercet index` has made.") from None
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
