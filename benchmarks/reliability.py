@@ -118,7 +118,7 @@ PROMISES = [
     Promise(
         "A loss of power leaves the old file or the new one",
         "what a disk may keep of the writes since the last fsync, replayed",
-        ("test_power_loss",),
+        ("test_power_loss", "test_power_loss_data"),
     ),
     Promise("Two processes do not spoil one folder", "the same run twice at once", ("test_lock",)),
     Promise(
