@@ -93,11 +93,10 @@ def test_one_look_alike_in_many_is_not_worth_a_word(monkeypatch: pytest.MonkeyPa
 def test_a_record_with_entries_of_another_kind_is_damaged(
     tmp_path: Path, entries: dict[str, Any], missing: str
 ) -> None:
-    folder = RunFolder(tmp_path)
-    folder.describe({}, Config(), {"fingerprint": "f00d"}, "")
-    assert folder.claim({}, "f00d", overwrite=False) is not None
+    with RunFolder(tmp_path) as folder:
+        folder.describe({}, Config(), {"fingerprint": "f00d"}, "")
+        assert folder.claim({}, "f00d", overwrite=False) is not None
     folder.write_json("run.json", {**read_json(tmp_path / "run.json"), **entries})
-    with pytest.raises(
-        UsageError, match=rf"run\.json is damaged \(no '{missing}' of the right kind\); use another --out"
-    ):
+    words = rf"run\.json is damaged \(no '{missing}' of the right kind\); use another --out"
+    with RunFolder(tmp_path) as folder, pytest.raises(UsageError, match=words):
         folder.claim({}, "f00d", overwrite=False)

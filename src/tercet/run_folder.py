@@ -102,7 +102,9 @@ class RunFolder:
 
     def _same(self, asked: Mapping[str, Any], fingerprint: str | None) -> dict[str, Any]:
         begun = read_json(self._record)
-        kinds = {"asked": dict} | ({"data": dict, "config": dict, "precision": str} if fingerprint else {})
+        kinds = {"asked": dict} | (
+            {"data": dict, "config": dict, "precision": str, "machine": dict} if fingerprint else {}
+        )
         if strange := [name for name, kind in kinds.items() if not isinstance(begun.get(name), kind)]:
             raise _damaged(self._record, f"no {strange[0]!r} of the right kind")
         wanted: dict[str, Any] = {**json.loads(json.dumps(asked)), "data": fingerprint}

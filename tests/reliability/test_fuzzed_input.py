@@ -79,14 +79,13 @@ def test_the_description_of_a_model(count, tmp_path):
 
 @counts(few=30, full=500)
 def test_the_record_of_a_run(count, tmp_path):
-    folder = RunFolder(tmp_path)
-    folder.describe({"epochs": 4}, Config(), {"name": "digits", "fingerprint": "f00d"}, "tercet run")
+    RunFolder(tmp_path).describe({"epochs": 4}, Config(), {"name": "digits", "fingerprint": "f00d"}, "tercet run")
     file = tmp_path / "run.json"
 
     @for_all(count, content=harmed_json(file.read_text()))
     def holds(content):
         file.write_bytes(content)
-        with suppress(UsageError):
+        with suppress(UsageError), RunFolder(tmp_path) as folder:
             begun = folder.claim({"epochs": 4}, "f00d", overwrite=False)
             assert begun["asked"] == {"epochs": 4}
             replace(Config(), encoder=begun["config"].get("encoder"), precision=begun["precision"])  # as `prepare` does

@@ -14,6 +14,11 @@ def counts(few, full):
 def for_all(count, **strategies):
     """Run the decorated property at once, on `count` examples of these strategies, the same ones every time."""
     calm = settings(
-        max_examples=count, deadline=None, derandomize=True, database=None, suppress_health_check=HealthCheck
+        max_examples=count,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        report_multiple_bugs=False,
+        suppress_health_check=HealthCheck,
     )
     return lambda holds: calm(given(**strategies)(holds))()
