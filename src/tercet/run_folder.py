@@ -17,6 +17,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import torch
@@ -54,8 +55,8 @@ class RunFolder:
             shutil.rmtree(self.path)
         try:
             make_folder(self.path)
-            write_atomically(self.path / ".writable.part", "")
-            (self.path / ".writable.part").unlink()
+            with TemporaryFile(dir=self.path, prefix=".", suffix=".part"):  # to see whether it can be written
+                pass
         except OSError as error:
             raise DataError(f"--out {self.path} cannot be written ({error.strerror}); give another --out.") from error
         return None

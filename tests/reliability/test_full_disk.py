@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 from torch import nn
 
 from bundles import small_bundle, small_onnx
@@ -36,6 +37,9 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setitem(config.PRESETS, "quick", TINY)
     monkeypatch.setattr("tercet.training.head.FEWEST_STEPS", 20)
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda _, file, **__: file.write(b"a picture"))
+    monkeypatch.setattr("tercet.stations.tsne", lambda embeddings, _: embeddings[:, :2].numpy())
+    for drawn in ("curves.accuracy", "curves.loss", "plots.confusion", "plots.tsne", "plots.distances"):
+        monkeypatch.setattr(f"tercet.evaluation.{drawn}_figure", lambda *_: Figure())
     write_folder(tmp_path / "photos", 8)
     small_bundle().save(tmp_path / "model")
     return tmp_path
