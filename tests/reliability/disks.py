@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
-
 NAMELESS = getattr(os, "O_TMPFILE", os.O_CREAT)  # a temporary file without a name, as Linux has them
 
 
