@@ -35,6 +35,16 @@ class TrainingError(TercetError):
     """Training that diverged or collapsed."""
 
 
+def check_format(name: str, found: object, newest: int) -> None:
+    """ModelError unless `found` is a version of a format that this tercet reads; those are counted from 1."""
+    if type(found) is not int or found < 1:
+        raise ModelError(f"{name} is of no known format; found {found!r}, expected 1 to {newest}: make it again.")
+    if found > newest:
+        raise ModelError(
+            f"{name} was made by a newer tercet; found format {found}, expected at most {newest}: update tercet."
+        )
+
+
 def describe_refusal(error: OSError) -> str:
     """What the system has refused, why and what to do, as a sentence without its full stop."""
     named = isinstance(error.filename, str | bytes)

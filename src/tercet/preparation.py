@@ -27,6 +27,7 @@ from tercet.model.pretrained import EXTRA, Backbone, frozen_encoder, is_availabl
 from tercet.run_folder import RunFolder
 from tercet.training.checkpoint import Checkpoint
 from tercet.training.encoder import fresh_encoder
+from tercet.training.stages import Stages
 
 OnProgress = Callable[[str, int, int], None]  # (station, done, total)
 JPEG_NOTE = "CIFAR-10, JPEG copy"  # lossy: its figures compare with other figures on the same copy only
@@ -52,8 +53,15 @@ class Work:
 
     def checkpoint(self, phase: str) -> Checkpoint:
         """The checkpoint of one training of this run."""
-        key = json.dumps([phase, repr(self.config), self.data["fingerprint"]])
-        return Checkpoint(self.folder.path / "checkpoints" / phase, key)
+        return Checkpoint(self.folder.checkpoints / phase, self._key(phase))
+
+    @property
+    def stages(self) -> Stages:
+        """What the finished stages of this run gave."""
+        return Stages(self.folder.checkpoints, self._key("stages"))
+
+    def _key(self, phase: str) -> str:
+        return json.dumps([phase, repr(self.config), self.data["fingerprint"]])
 
     def progress(self, station: str) -> Callable[[int, int], None]:
         """Progress of one station."""
@@ -63,7 +71,7 @@ class Work:
 def prepare(
     verb: str,
     data: str | Path,
-    out: str | Path,
+    folder: RunFolder,
     config: Config,
     overwrite: bool,
     on_progress: OnProgress,
@@ -78,7 +86,6 @@ def prepare(
     if validation is None:
         train_part, validation = train_part.split(config.seed)
     facts = describe_data(dataset, train_part, validation)
-    folder = RunFolder(out)
     begun = folder.claim(asdict(config), facts["fingerprint"], overwrite=overwrite)
     facts["load_seconds"] = round(time.perf_counter() - started, 3)
     resolved = resolve(
@@ -90,6 +97,11 @@ def prepare(
     )
     frozen = freeze(resolved, network)
     if begun:
+        finished = (folder.results if verb == "run" else folder.model / "config.json").exists()
+        what = (
+            "finished already; --overwrite begins anew" if finished else f"going on with the run of {begun['started']}"
+        )
+        logger.warning("%s: %s", folder.path, what)
         resolved = replace(resolved, precision=begun["precision"])
         facts = begun["data"]
     else:
