@@ -127,13 +127,17 @@ def test_a_read_only_folder_is_said_at_the_start_and_on_going_on(place, capsys, 
     with refusing(place / "run", 0, code):
         check_failure(main(command), capsys, "run", reasons)
     assert not (place / "run").exists()
-    with refusing(place / "run", 19):  # after the only checkpoint
+    with refusing(place / "whole") as disk:
+        assert main([*command[:-1], "whole"]) == 0
+    capsys.readouterr()
+    saved = max(number for number, call in enumerate(disk.calls) if call.startswith("fsync whole/checkpoints/encoder"))
+    with refusing(place / "run", saved + 1):
         check_failure(main(command), capsys, "run")
-    (checkpoint,) = (place / "run/checkpoints/encoder").iterdir()
-    kept = checkpoint.read_bytes()
+    kept = contents(place / "run/checkpoints/encoder")
+    assert kept
     with refusing(place / "run", 0, code):
         check_failure(main(command), capsys, "run", reasons)
-    assert checkpoint.read_bytes() == kept
+    assert contents(place / "run/checkpoints/encoder") == kept
     assert main(command) == 0
 
 
