@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
+NAMELESS = getattr(os, "O_TMPFILE", os.O_CREAT)  # a temporary file without a name, as Linux has them
+
 
 class Disk:
     """The calls so far, in words, and when and how they are refused."""
@@ -79,7 +81,7 @@ def opening(disk: Disk) -> Callable:
     call = os.open
 
     def open_descriptor(path, flags, *rest, **options):
-        if flags & os.O_CREAT and not Path(path).exists():
+        if (flags & os.O_CREAT and not Path(path).exists()) or flags & NAMELESS == NAMELESS:
             disk.ask("create", path)
         descriptor = call(path, flags, *rest, **options)
         disk.opened.pop(descriptor, None)

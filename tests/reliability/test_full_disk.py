@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 from torch import nn
 
 from bundles import small_bundle, small_onnx
@@ -36,6 +37,9 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setitem(config.PRESETS, "quick", TINY)
     monkeypatch.setattr("tercet.training.head.FEWEST_STEPS", 20)
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda _, file, **__: file.write(b"a picture"))
+    monkeypatch.setattr("tercet.stations.tsne", lambda embeddings, _: embeddings[:, :2].numpy())
+    for drawn in ("curves.accuracy", "curves.loss", "plots.confusion", "plots.tsne", "plots.distances"):
+        monkeypatch.setattr(f"tercet.evaluation.{drawn}_figure", lambda *_: Figure())
     write_folder(tmp_path / "photos", 8)
     small_bundle().save(tmp_path / "model")
     return tmp_path
@@ -120,20 +124,20 @@ def test_a_run_fails_at_every_write_and_goes_on(place, capsys, record_property, 
 def test_a_read_only_folder_is_said_at_the_start_and_on_going_on(place, capsys, code):
     command = ["-q", "train", "photos", "--out", "run"]
     reasons = [os.strerror(code)]
-    with refusing(place / "whole") as disk:
-        assert main([*command[:-1], "whole"]) == 0
-    capsys.readouterr()
-    saved = 1 + max(number for number, call in enumerate(disk.calls) if "checkpoints/encoder" in call)
     with refusing(place / "run", 0, code):
         check_failure(main(command), capsys, "run", reasons)
     assert not (place / "run").exists()
-    with refusing(place / "run", saved):  # after the only checkpoint
+    with refusing(place / "whole") as disk:
+        assert main([*command[:-1], "whole"]) == 0
+    capsys.readouterr()
+    saved = max(number for number, call in enumerate(disk.calls) if call.startswith("fsync whole/checkpoints/encoder"))
+    with refusing(place / "run", saved + 1):
         check_failure(main(command), capsys, "run")
-    (checkpoint,) = (place / "run/checkpoints/encoder").iterdir()
-    kept = checkpoint.read_bytes()
+    kept = contents(place / "run/checkpoints/encoder")
+    assert kept
     with refusing(place / "run", 0, code):
         check_failure(main(command), capsys, "run", reasons)
-    assert checkpoint.read_bytes() == kept
+    assert contents(place / "run/checkpoints/encoder") == kept
     assert main(command) == 0
 
 
