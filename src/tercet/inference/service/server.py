@@ -19,11 +19,12 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tercet.errors import UsageError
+from tercet.inference.service.connection import Connection
 from tercet.inference.service.replies import failure
 
 ADDRESS = "127.0.0.1"  # no other machine can ask
 GRACE_SECONDS = 20  # for what is under way to end; a body has 10 s to arrive
-MOST_CONNECTIONS = 512  # beyond them uvicorn answers 503; the usual limit of open files is 1,024
+MOST_CONNECTIONS = 512  # beyond them uvicorn answers 503
 BACKLOG = 128
 
 
@@ -50,10 +51,11 @@ def run(app: ASGIApp, listener: socket.socket, on_listening: Callable[[], None])
     witness = Witness(app)
     config = uvicorn.Config(
         witness,
-        http="h11",  # bounds the size of headers
+        http=Connection,
         ws="none",
         lifespan="off",
         log_config=None,
+        log_level="error",  # a line for each damaged request would fill a disk
         access_log=False,
         server_header=False,
         limit_concurrency=MOST_CONNECTIONS,
