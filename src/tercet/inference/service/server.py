@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import signal
 import socket
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -48,6 +50,8 @@ def listen(port: int) -> socket.socket:
 
 def run(app: ASGIApp, listener: socket.socket, on_listening: Callable[[], None]) -> int:
     """Answer until a signal asks to end; the exit status: 0, or 130 or 143 where a request was cut."""
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # lines about what is damaged would fill a disk
+    warnings.filterwarnings("ignore", module="PIL")
     witness = Witness(app)
     config = uvicorn.Config(
         witness,
@@ -55,7 +59,7 @@ def run(app: ASGIApp, listener: socket.socket, on_listening: Callable[[], None])
         ws="none",
         lifespan="off",
         log_config=None,
-        log_level="error",  # a line for each damaged request would fill a disk
+        log_level="error",  # as above
         access_log=False,
         server_header=False,
         limit_concurrency=MOST_CONNECTIONS,
