@@ -1,3 +1,5 @@
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -74,6 +76,14 @@ def test_what_claims_to_be_larger_than_any_memory_or_unpacks_to_far_more_than_it
     monkeypatch.setattr(archive, "MAX_FILE_BYTES", 1_000)
     np.savez_compressed(file, images=np.zeros((100, 100, 100), np.uint8), labels=np.zeros(100, int))
     with pytest.raises(DataError, match="unpacks to more than 100 times its size"):
+        read_npz(file)
+
+
+def test_what_is_no_array_in_it(file):
+    with zipfile.ZipFile(file, "w") as bundle:
+        bundle.writestr("images.npy", b"no array")
+        bundle.writestr("labels.npy", b"no array")
+    with pytest.raises(DataError, match=r"no readable \.npz of plain arrays \(images is no array\)"):
         read_npz(file)
 
 

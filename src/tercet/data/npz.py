@@ -46,7 +46,10 @@ def _load(file: Path) -> dict[str, Any]:
     try:
         with np.load(file, allow_pickle=False) as kept:
             check_growth(file, sum(member.file_size for member in kept.zip.infolist()))
-            return {name: kept[name] for name in kept.files if name.endswith(("images", "labels", "classes"))}
+            arrays = {name: kept[name] for name in kept.files if name.endswith(("images", "labels", "classes"))}
+        if strangers := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+            raise ValueError(f"{strangers[0]} is no array")
+        return arrays
     except DataError:
         raise
     except (
