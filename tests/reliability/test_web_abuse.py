@@ -31,7 +31,7 @@ HASTY = (
 def run_folder(tmp_path_factory):
     """A run on images of evil names, with a sheet of pictures that no buffer of a socket holds."""
     folder = write_run(tmp_path_factory.mktemp("run"), patterns(30, seed=0, name=EVIL))
-    (folder / "train_thumbnails.webp").write_bytes(os.urandom(12_000_000))
+    (folder / "train_thumbnails.webp").write_bytes(os.urandom(24_000_000))
     return folder
 
 
@@ -167,7 +167,7 @@ def was_given_whole(client):
             taken += len(part)
     except ConnectionError:
         pass
-    return taken > 12_000_000
+    return taken > 24_000_000
 
 
 @counts(600, 1_000)
