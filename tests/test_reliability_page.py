@@ -7,6 +7,7 @@ import pytest
 from benchmarks import records, reliability
 
 FOLDER = Path(__file__).parent / "reliability"
+MARKED = r"counts\(|mark\.reliability"
 
 
 def record(test, *, case="", count=5, passed=True, date="2026-11-25", **measured):
@@ -33,7 +34,7 @@ def test_the_page_is_that_of_the_records():
 def test_every_module_of_the_long_set_has_a_promise():
     promised = [module for promise in reliability.PROMISES for module in promise.modules]
     assert len(set(promised)) == len(promised)
-    long = {path.stem for path in FOLDER.glob("test_*.py") if re.search(r"counts\(|mark\.reliability", path.read_text())}
+    long = {path.stem for path in FOLDER.glob("test_*.py") if re.search(MARKED, path.read_text())}
     assert long == set(promised)
 
 

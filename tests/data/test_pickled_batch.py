@@ -4,7 +4,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from official import array, batch, pickled, text
+from official import array, batch, call, pickled, text
 from tercet.data.pickled_batch import read_pickled_batch
 from tercet.errors import DataError
 
@@ -25,11 +25,6 @@ def test_the_opcodes_of_these_tests_are_numpys():
     loaded = pickle.loads(pickled(ROWS, LABELS), encoding="bytes")
     np.testing.assert_array_equal(loaded[b"data"], ROWS)
     assert loaded[b"labels"] == LABELS.tolist()
-
-
-def call(function: str, argument: bytes) -> bytes:
-    """The opcodes that call a function with one string, by each of the ways a pickle has."""
-    return b"c" + function.replace(".", "\n").encode() + b"\n" + text(argument) + b"\x85R"
 
 
 @pytest.mark.parametrize(

@@ -117,3 +117,12 @@ def test_a_header_keeps_its_length_as_rows_are_added(tmp_path, rows):
         assert begin % 64 == 0
         stream.truncate(begin + rows * 512)
     assert map_vectors(tmp_path / "vectors.npy").shape == (rows, 128)
+
+
+def test_what_is_no_array_has_no_vectors(tmp_path):
+    np.savez(tmp_path / "several.npz", a=np.zeros((2, 4), np.float32))
+    np.save(tmp_path / "numbers.npy", np.zeros((2, 4)))
+    np.save(tmp_path / "objects.npy", np.array([{}, []], dtype=object))
+    for name, says in (("several.npz", "no array"), ("numbers.npy", "float64"), ("objects.npy", "Python objects")):
+        with pytest.raises(ValueError, match=says):
+            map_vectors(tmp_path / name)

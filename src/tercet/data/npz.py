@@ -6,13 +6,12 @@ Nothing is unpickled, so an array of Python objects is refused.
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tercet.data.archive import check_growth
 from tercet.data.imageset import ImageSet
 from tercet.errors import DataError
 
@@ -46,6 +45,14 @@ def read_npz(file: Path) -> dict[str, ImageSet]:
 def _load(file: Path) -> dict[str, Any]:
     try:
         with np.load(file, allow_pickle=False) as kept:
-            return {name: kept[name] for name in kept.files if name.endswith(("images", "labels", "classes"))}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            check_growth(file, sum(member.file_size for member in kept.zip.infolist()))
+            arrays = {name: kept[name] for name in kept.files if name.endswith(("images", "labels", "classes"))}
+        if strangers := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+            raise ValueError(f"{strangers[0]} is no array")
+        return arrays
+    except DataError:
+        raise
+    except (
+        Exception
+    ) as error:  # what is damaged, or is an .npy, or claims a size that no memory has, fails in many ways
         raise DataError(f"{str(file)!r} is no readable .npz of plain arrays ({error}); save it again.") from error

@@ -65,9 +65,9 @@ def damaged(folder: Path, error: Exception) -> ModelError:
 def map_vectors(file: Path) -> NDArray[np.float32]:
     """The vectors of a generation, `[N, D]`, read from the disk as they are looked at; ValueError where it has none."""
     # Private to this process: torch wants them writable, and what is written would not reach the file.
-    vectors: NDArray[np.float32] = np.load(file, mmap_mode="c")
-    if vectors.dtype != np.float32:
-        raise ValueError(f"found {vectors.dtype}")
+    vectors = np.load(file, mmap_mode="c")
+    if not isinstance(vectors, np.ndarray) or vectors.dtype != np.float32:  # of a zip NumPy makes no array
+        raise ValueError(f"found {getattr(vectors, 'dtype', 'no array')}")
     return vectors
 
 
