@@ -21,6 +21,7 @@ from tercet.data.imageset import ImageSet
 from tercet.data.sources import Dataset, open_dataset
 from tercet.errors import UsageError
 from tercet.evaluation.duplicates import count_duplicates
+from tercet.footprint import require_training_memory
 from tercet.model.encoder import Encoder
 from tercet.model.precision import choose_precision
 from tercet.model.pretrained import EXTRA, Backbone, frozen_encoder, is_available, open_backbone
@@ -78,17 +79,24 @@ def prepare(
     if validation is None:
         train_part, validation = train_part.split(config.seed)
     facts = describe_data(dataset, train_part, validation)
-    folder = RunFolder(out)
-    begun = folder.claim(asdict(config), facts["fingerprint"], overwrite=overwrite)
     facts["load_seconds"] = round(time.perf_counter() - started, 3)
-    resolved = resolve(
-        replace(config, device=device, encoder=begun["config"]["encoder"] if begun else config.encoder),
+    dataset = dataset._replace(train=train_part)  # lets the whole go
+    fill = partial(
+        resolve,
         image_count=len(train_part),
         size=dataset.size,
         flip=isinstance(data, Path) or data != "digits",
         has_weights=is_available(),
     )
+    resolved = fill(replace(config, device=device))
     frozen = freeze(resolved, network)
+    parts = (train_part, validation, dataset.test)
+    require_training_memory(resolved, parts, frozen, compares=verb == "run")  # before anything is written
+    folder = RunFolder(out)
+    begun = folder.claim(asdict(config), facts["fingerprint"], overwrite=overwrite)
+    if begun and begun["config"]["encoder"] != resolved.encoder:  # the extra was installed or removed since
+        resolved = fill(replace(config, device=device, encoder=begun["config"]["encoder"]))
+        frozen = freeze(resolved, network)
     if begun:
         resolved = replace(resolved, precision=begun["precision"])
         facts = begun["data"]
@@ -124,7 +132,7 @@ def fitting_precision(config: Config, train: ImageSet) -> str:
     trial = fresh_encoder(config, train, normalize=config.normalize)
     assert config.encoder is not None
     assert config.size is not None
-    count = min(PRECISION_IMAGES, largest_batch(config.encoder, config.size))
+    count = min(PRECISION_IMAGES, largest_batch(config.encoder, config.size, config.widths))
     return choose_precision(trial, train.images[:count])
 
 

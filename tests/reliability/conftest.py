@@ -6,8 +6,8 @@ A test adds what it measured by pytest's `record_property`, and the count of its
 from datetime import date
 
 import pytest
-
 from benchmarks import records
+
 from tercet.run_folder import commit, machine
 
 
