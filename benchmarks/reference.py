@@ -4,7 +4,8 @@
     python -m benchmarks.reference quick                  needs $TERCET_CIFAR10; about ten minutes
     python -m benchmarks.reference standard               the same, about twenty minutes
     python -m benchmarks.reference original               the original recipe for at least the seconds of `quick`
-    python -m benchmarks.reference --table                the table that the README shows
+    python -m benchmarks.reference --table                the table of docs/results.md
+    python -m benchmarks.reference --table short          the README's
 
 Run folders are kept in runs/reference/; results/reference.jsonl has one line a job and seed, and what is there already
 is not run again.
@@ -37,6 +38,7 @@ JOBS: dict[str, tuple[str, Config, int]] = {  # data, configuration, number of s
     "standard": ("cifar10", PRESETS["standard"], 1),
     "original": ("cifar10", ORIGINAL, 1),
 }
+SHOWN_IN_SHORT = ("triplet_mlp_head", "cnn_cross_entropy", "logistic_regression")
 REPORTED = {"triplet_mlp_head": "86", "cnn_cross_entropy": "70 (its CNN)", "logistic_regression": "30"}
 RUNS = Path("runs/reference")
 
@@ -94,23 +96,28 @@ def epochs_of_equal_seconds(config: Config) -> int:
     return math.ceil(quick["methods"]["triplet_mlp_head"]["fit_seconds"] / first["seconds"])
 
 
-def table() -> str:
+def table(*, short: bool = False) -> str:
     """Test accuracy in percent of each method by job, as Markdown: mean ± sd over seeds, or one run's 95 % interval.
 
-    The last column is what the project that tercet grew from reports of its own methods.
+    The last column is what the project that tercet grew from reports of its own methods. The short table has neither
+    the original's recipe nor the methods that nobody waits for.
     """
-    jobs = {job: records.select(records.read("reference"), job=job) for job in JOBS}
+    jobs = {
+        job: records.select(records.read("reference"), job=job) for job in JOBS if not (short and job == "original")
+    }
     jobs = {job: found for job, found in jobs.items() if found}
     heads = [job if job == found[0]["data"] else f"{job}: {found[0]['data']}" for job, found in jobs.items()]
     rows = [["", *heads, "the original's report: CIFAR-10, lossless"]]
     for name, label in LABELS.items():
+        if short and name not in SHOWN_IN_SHORT:
+            continue
         cells = [_cell([record["methods"][name] for record in found]) for found in jobs.values()]
         rows.append([label, *cells, REPORTED.get(name, "")])
     for label, figure, form in (
         ("encoder + head, training seconds", _seconds, ".0f"),
         ("the whole job, minutes", lambda record: record["wall_seconds"] / 60, ".1f"),
         ("peak memory, GiB", lambda record: record["peak_memory_bytes"] / 2**30, ".1f"),
-    ):
+    )[: 1 if short else None]:
         rows.append([label, *(_mean(found, figure, form) for found in jobs.values()), ""])
     return markdown(rows)
 
@@ -135,13 +142,13 @@ def main() -> None:
     """Measure what is not there yet, or print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("job", nargs="?", choices=JOBS, help="one a process, for its peak memory to be its own")
-    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--table", nargs="?", choices=("whole", "short"), const="whole")
     options = parser.parse_args()
     for seed in range(JOBS[options.job][2] if options.job else 0):
         if not records.has("reference", job=options.job, seed=seed):
             measure(options.job, seed)
     if options.table:
-        print(table())
+        print(table(short=options.table == "short"))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 import stat
 import sys
+import tracemalloc
 
 import pytest
 
-from tercet.files import write_atomically
+from tercet.files import SealError, read_sealed, write_atomically, write_sealed
 
 
 @pytest.mark.parametrize(("content", "wanted"), [(b"\x00\xff", b"\x00\xff"), ("né\n", b"n\xc3\xa9\n"), ("", b"")])
@@ -52,3 +53,33 @@ def test_others_may_read_it(tmp_path):
 def test_a_missing_folder_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         write_atomically(tmp_path / "missing" / "file", "text")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00", bytes(range(256)) * 99])
+def test_a_sealed_file_gives_back_its_content(tmp_path, content):
+    write_sealed(tmp_path / "file", content)
+    assert read_sealed(tmp_path / "file") == content
+
+
+def test_every_change_of_a_sealed_file_is_noticed(tmp_path):
+    write_sealed(tmp_path / "file", b"four")
+    whole = (tmp_path / "file").read_bytes()
+    flipped = [(int.from_bytes(whole) ^ 1 << bit).to_bytes(len(whole)) for bit in range(0, 8 * len(whole), 5)]
+    cut, longer = [whole[:length] for length in range(len(whole))], [whole + b"\0", b"\0" + whole, whole * 2]
+    for harmed in (*flipped, *cut, *longer):
+        (tmp_path / "file").write_bytes(harmed)
+        with pytest.raises(SealError, match="does not match its checksum"):
+            read_sealed(tmp_path / "file")
+
+
+def test_sealing_copies_nothing(tmp_path):
+    content = bytes(4_000_000)
+    tracemalloc.start()
+    write_sealed(tmp_path / "file", content)
+    written = tracemalloc.get_traced_memory()[1]
+    tracemalloc.reset_peak()
+    assert read_sealed(tmp_path / "file") == content
+    read = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert written < 0.1 * len(content)
+    assert read < 1.1 * len(content)

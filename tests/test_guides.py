@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from mirror import serve
+from official import members, write_archive
 from pictures import write_folder
 from tercet import config
 from tercet.cli import build_parser, main
+from tercet.data import cifar10
 
 ROOT = Path(__file__).parents[1]
 GUIDES = sorted((ROOT / "docs/guide").glob("*.md"))
@@ -32,8 +35,9 @@ def commands(block: str) -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the guides speak of: photos/, runs/photos, and some single pictures."""
+    """A folder with what the guides speak of: photos/ and a run of it, single pictures, an archive of CIFAR-10."""
     folder = tmp_path_factory.mktemp("desk")
+    write_archive(folder / "cifar-10-python.tar.gz", members("python"))
     write_folder(folder / "photos", 30)
     for name in ("a.jpg", "b.png", "new.jpg", "new.png"):
         with Image.open(folder / "photos/checks/000.png") as picture:
@@ -80,6 +84,18 @@ def test_every_block_runs(guide: Path, desk: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.setitem(config.PRESETS, "quick", config.Config(fewest_steps=20, widths=(8, 8, 8), precision="fp32"))
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name: "runs/photos/model")
     shutil.copytree("runs/photos/model", "photos-model")  # what `hf download` would bring
+    archive = Path("cifar-10-python.tar.gz")
+    monkeypatch.setattr(cifar10, "CHECKSUMS", {cifar10.checksum(archive): archive.name})
+    monkeypatch.setenv("TERCET_DATA", str(tmp_path / "data"))
+    monkeypatch.delenv("TERCET_CIFAR10", raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with serve(archive.read_bytes()) as mirror:
+        monkeypatch.setattr(cifar10, "URL", mirror.url)
+        run_blocks(guide)
+
+
+def run_blocks(guide: Path) -> None:
+    """Run the commands and the Python of a guide, in order."""
     found: dict[str, object] = {"__name__": "guide"}
     for language, block in blocks(guide):
         if "http://127.0.0.1:8000" in block and language == "python":

@@ -64,7 +64,7 @@ def test_run_folder_keeps_its_contract(finished: Path) -> None:
         "report.html",
         "README.md",
     }
-    assert names == files | {"model", "figures"}
+    assert names == files | {"model", "figures", ".lock"}
     model = {path.relative_to(finished / "model").as_posix() for path in (finished / "model").rglob("*.*")}
     assert model == {"config.json", "model.safetensors", "README.md", "figures/tsne.png"}
     assert {path.name for path in (finished / "figures").iterdir()} == {
@@ -244,5 +244,5 @@ def test_unwritable_output_is_one_sentence(folder: Path, tmp_path: Path) -> None
 
 
 def test_temporary_files_are_gone(finished: Path) -> None:
-    assert not [path for path in finished.rglob("*") if ".part" in path.name or path.name.startswith(".")]
+    assert [path.name for path in finished.rglob(".*")] == [".lock"]
     assert RunFolder(finished).results.is_file()

@@ -12,6 +12,7 @@ from tercet.data.decode import stored_side
 from tercet.data.imageset import ImageSet
 from tercet.errors import UsageError
 from tercet.preparation import choose_device, find_duplicates, prepare, repeating_command
+from tercet.run_folder import RunFolder
 
 
 @pytest.mark.parametrize(
@@ -52,14 +53,16 @@ def test_what_is_said_of_the_data_covers_files_left_out_and_duplicates(tmp_path:
     for number in range(25):
         (root / "plain" / f"text {number:02}.jpg").write_text("just text")
     config = Config(size=40, widths=(4, 4, 4), precision="fp32")
-    work = prepare("train", root, tmp_path / "run", config, overwrite=False, on_progress=lambda *_: None)
+    with RunFolder(tmp_path / "run") as folder:
+        work = prepare("train", root, folder, config, overwrite=False, on_progress=lambda *_: None)
     assert work.data["size"] == work.config.size == 40
     assert work.train.images.shape[-1] == stored_side(40) == 45
     assert work.data["skipped"] == 25
     assert work.data["skipped_files"][0] == "plain/text 00.jpg: not a JPEG, PNG, WebP, GIF, BMP or TIFF image"
     assert len(work.data["skipped_files"]) == 20
     assert set(work.data["duplicates"]) == {"exact", "near"}
-    again = prepare("train", root, tmp_path / "run", config, overwrite=False, on_progress=lambda *_: None)
+    with RunFolder(tmp_path / "run") as folder:
+        again = prepare("train", root, folder, config, overwrite=False, on_progress=lambda *_: None)
     assert again.data == work.data
 
 

@@ -217,8 +217,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def entry() -> NoReturn:
     """The console script."""
 
-    def terminate(*_: Any) -> None:
-        raise Terminated
+    def interrupt(number: int, frame: Any) -> None:  # noqa: ARG001
+        for listened in heard:
+            signal.signal(listened, signal.SIG_DFL)  # so that a second one ends at once
+        raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
-    signal.signal(signal.SIGTERM, terminate)
+    # What the process was told to ignore, as a shell does for what runs in its background, stays ignored.
+    heard = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    for number in heard:
+        signal.signal(number, interrupt)
     sys.exit(main())

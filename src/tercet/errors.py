@@ -28,3 +28,13 @@ class ModelError(TercetError):
 
 class TrainingError(TercetError):
     """Training that diverged or collapsed."""
+
+
+def check_format(path: object, found: object, newest: int) -> None:
+    """ModelError unless `found` is a version of a format that this tercet reads; those are counted from 1."""
+    if type(found) is not int or found < 1:
+        raise ModelError(f"{path} is of no known format; found {found!r}, expected 1 to {newest}: make it again.")
+    if found > newest:
+        raise ModelError(
+            f"{path} was made by a newer tercet; found format {found}, expected at most {newest}: update tercet."
+        )

@@ -49,10 +49,11 @@ def train(
     interrupted.
     """
     config = _with_backbone(_with_loss(config, loss), backbone)
-    work = prepare("train", data, out, config, overwrite, on_progress, backbone)
-    if (work.folder.model / "config.json").exists():
-        return load_bundle(work.folder.model, own_network(backbone))
-    return learn(work, loss).bundle
+    with RunFolder(out) as folder:
+        work = prepare("train", data, folder, config, overwrite, on_progress, backbone)
+        if (folder.model / "config.json").exists():
+            return load_bundle(folder.model, own_network(backbone))
+        return learn(work, loss).bundle
 
 
 def run(
@@ -74,19 +75,20 @@ def run(
     if seeds < 1:
         raise UsageError(f"--seeds is {seeds}; expected 1 or more.")
     config = _with_backbone(_with_loss(config, loss), backbone)
-    if seeds > 1:
-        again = partial(run, loss=loss, backbone=backbone)
-        return _run_seeds(data, RunFolder(out), config, again, seeds, overwrite, on_progress)
-    work = prepare("run", data, out, config, overwrite, on_progress, backbone)
-    if not work.folder.results.exists():
-        results = judge(work, learn(work, loss))
-        write_figures(work.folder.path)
-        results.save(work.folder.results)  # with it all that takes time is done
-    if not (work.folder.path / "report.html").exists():
-        write_card(work.folder.path)
-        write_report(work.folder.path)
-    shutil.rmtree(work.folder.path / "checkpoints", ignore_errors=True)
-    return load_results(work.folder.results)
+    with RunFolder(out) as folder:
+        if seeds > 1:
+            again = partial(run, loss=loss, backbone=backbone)
+            return _run_seeds(data, folder, config, again, seeds, overwrite, on_progress)
+        work = prepare("run", data, folder, config, overwrite, on_progress, backbone)
+        if not folder.results.exists():
+            results = judge(work, learn(work, loss))
+            write_figures(folder.path)
+            results.save(folder.results)  # with it all that takes time is done
+        if not (folder.path / "report.html").exists():
+            write_card(folder.path)
+            write_report(folder.path)
+        shutil.rmtree(folder.checkpoints, ignore_errors=True)
+        return load_results(folder.results)
 
 
 def evaluate(data: str | Path, bundle: Bundle) -> Results:

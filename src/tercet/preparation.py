@@ -28,6 +28,7 @@ from tercet.model.pretrained import EXTRA, Backbone, frozen_encoder, is_availabl
 from tercet.run_folder import RunFolder
 from tercet.training.checkpoint import Checkpoint
 from tercet.training.encoder import fresh_encoder
+from tercet.training.stages import Stages
 
 OnProgress = Callable[[str, int, int], None]  # (station, done, total)
 JPEG_NOTE = "CIFAR-10, JPEG copy"  # lossy: its figures compare with other figures on the same copy only
@@ -53,8 +54,15 @@ class Work:
 
     def checkpoint(self, phase: str) -> Checkpoint:
         """The checkpoint of one training of this run."""
-        key = json.dumps([phase, repr(self.config), self.data["fingerprint"]])
-        return Checkpoint(self.folder.path / "checkpoints" / phase, key)
+        return Checkpoint(self.folder.checkpoints / phase, self._key(phase))
+
+    @property
+    def stages(self) -> Stages:
+        """What the finished stages of this run gave."""
+        return Stages(self.folder.checkpoints, self._key("stages"))
+
+    def _key(self, phase: str) -> str:
+        return json.dumps([phase, repr(self.config), self.data["fingerprint"]])
 
     def progress(self, station: str) -> Callable[[int, int], None]:
         """Progress of one station."""
@@ -64,7 +72,7 @@ class Work:
 def prepare(
     verb: str,
     data: str | Path,
-    out: str | Path,
+    folder: RunFolder,
     config: Config,
     overwrite: bool,
     on_progress: OnProgress,
@@ -92,12 +100,16 @@ def prepare(
     frozen = freeze(resolved, network)
     parts = (train_part, validation, dataset.test)
     require_training_memory(resolved, parts, frozen, compares=verb == "run")  # before anything is written
-    folder = RunFolder(out)
     begun = folder.claim(asdict(config), facts["fingerprint"], overwrite=overwrite)
     if begun and begun["config"]["encoder"] != resolved.encoder:  # the extra was installed or removed since
         resolved = fill(replace(config, device=device, encoder=begun["config"]["encoder"]))
         frozen = freeze(resolved, network)
     if begun:
+        finished = (folder.results if verb == "run" else folder.model / "config.json").exists()
+        what = (
+            "finished already; --overwrite begins anew" if finished else f"going on with the run of {begun['started']}"
+        )
+        logger.warning("%s: %s", folder.path, what)
         resolved = replace(resolved, precision=begun["precision"])
         facts = begun["data"]
     else:

@@ -1,12 +1,13 @@
 """The run folder: who it belongs to, what is in it, and whether work may go on there.
 
-A folder belongs to one configuration and one data set, both in `run.json`. The same again resumes; another is refused
-by the name of the first difference; only a run folder is ever replaced.
+A folder belongs to one configuration and one data set, both in `run.json`, and at a time to one process. The same again
+resumes; another is refused by the name of the first difference; only a run folder is ever replaced.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import shutil
@@ -17,13 +18,20 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import torch
 
 from tercet.config import Config
 from tercet.errors import DataError, UsageError
-from tercet.files import write_atomically
+from tercet.files import is_unfinished, remove_unfinished, write_atomically
+from tercet.ownership import NAMES as OWNERS_FILES
+from tercet.ownership import Ownership
+
+PROMISED_ON = ("processor", "instructions", "threads", "torch", "gpu")
+
+logger = logging.getLogger(__name__)
 
 
 class RunFolder:
@@ -31,37 +39,69 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._record = self.path / "run.json"
+        self._ownership = Ownership(self.path)
         self.model = self.path / "model"
         self.results = self.path / "results.json"
         self.predictions = self.path / "predictions.csv"
         self.history = self.path / "history.jsonl"
         self.projection = self.path / "tsne.npz"
         self.embeddings = self.path / "embeddings.npz"
+        self.checkpoints = self.path / "checkpoints"  # while the run is under way
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ownership.release()
 
     def claim(self, asked: Mapping[str, Any], fingerprint: str | None, *, overwrite: bool) -> dict[str, Any] | None:
         """Make the folder this run's own: its `run.json` if the same run was begun here, else None for a fresh start.
 
-        `asked` are the settings as given, `fingerprint` that of the data. Raises UsageError where the folder holds
-        something else, DataError where it cannot be written.
+        `asked` are the settings as given, `fingerprint` that of the data. Until the end of the `with` block no other
+        process gets the folder. Raises UsageError where it holds something else or another process has it, DataError
+        where it cannot be written.
         """
-        if self.path.is_dir() and any(self.path.iterdir()):
-            if not (self.path / "run.json").is_file():
+        self._refuse_other_files()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            before = self._ownership.take()
+        except OSError as error:
+            raise DataError(f"--out {self.path} cannot be written ({error.strerror}); give another --out.") from error
+        self._refuse_other_files()  # which another process may have written in between
+        if not self._record.is_file():
+            return None
+        if overwrite:
+            self._clear()
+            return None
+        begun = self._same(asked, fingerprint)
+        remove_unfinished(self.path)
+        if before:
+            logger.warning("%s: process %d on %s ended without finishing", self.path, before.process, before.machine)
+        return begun
+
+    def _refuse_other_files(self) -> None:
+        """Raise UsageError where the folder holds files but no run."""
+        if self.path.is_dir() and not self._record.is_file():
+            others = {path.name for path in self.path.iterdir() if not is_unfinished(path)} - OWNERS_FILES
+            if others:
                 raise UsageError(
                     f"--out {self.path} is a folder with other files in it; expected a new, empty or run folder."
                 )
-            if not overwrite:
-                return self._same(asked, fingerprint)
-            shutil.rmtree(self.path)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.path / ".writable", "")
-            (self.path / ".writable").unlink()
-        except OSError as error:
-            raise DataError(f"--out {self.path} cannot be written ({error.strerror}); give another --out.") from error
-        return None
+
+    def _clear(self) -> None:
+        """Remove all but what says whose the folder is; `run.json` last, so that it stays a run folder till then."""
+        for path in self.path.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path != self._record and path.name not in OWNERS_FILES:
+                path.unlink()
+        self._record.unlink()
 
     def _same(self, asked: Mapping[str, Any], fingerprint: str | None) -> dict[str, Any]:
-        begun = read_json(self.path / "run.json")
+        begun = read_json(self._record)
         wanted: dict[str, Any] = {**json.loads(json.dumps(asked)), "data": fingerprint}
         found = {**begun.get("asked", {}), "data": begun.get("data", {}).get("fingerprint") if fingerprint else None}
         for key in sorted(wanted.keys() | found.keys()):
@@ -70,6 +110,7 @@ class RunFolder:
                     f"--out {self.path} holds a run with {key} {found.get(key)!r} where this one has "
                     f"{wanted.get(key)!r}; give another --out, or --overwrite to replace it."
                 )
+        warn_of_another_machine(begun.get("machine", {}))
         return begun
 
     def describe(self, asked: Mapping[str, Any], resolved: Config, data: Mapping[str, Any], command: str) -> None:
@@ -113,6 +154,7 @@ def machine() -> dict[str, Any]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
     return {
         "processor": _processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),  # one processor's name may stand for several
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "memory_bytes": memory,
@@ -121,6 +163,16 @@ def machine() -> dict[str, Any]:
         "torch": torch.__version__,
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
+
+
+def warn_of_another_machine(begun: Mapping[str, Any]) -> None:
+    """Say in the log that a run goes on where the promise "same seed, same bytes" does not hold."""
+    here = machine()
+    if changed := [name for name in PROMISED_ON if name in begun and begun[name] != here[name]]:
+        logger.warning(
+            "the run was begun with %s; its result may differ in the last digits from one without interruption.",
+            ", ".join(f"{name} {begun[name]} where there is {here[name]} now" for name in changed),
+        )
 
 
 def peak_memory_bytes() -> int | None:

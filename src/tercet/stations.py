@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from functools import partial
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from tercet.evaluation.baselines import fit_cnn, fit_logistic_regression, fit_majority
@@ -18,13 +18,14 @@ from tercet.evaluation.verdict import verdict_of_one
 from tercet.files import write_arrays
 from tercet.geometry.metrics import expected_calibration_error, retrieval
 from tercet.model.embed import embed
-from tercet.model.features import judged
+from tercet.model.features import Part, judged
 from tercet.preparation import Work
 from tercet.run_folder import peak_memory_bytes
 from tercet.training.bundle import Learned, as_taken, train_bundle
 from tercet.training.losses import Loss
+from tercet.training.stages import Product, timed
 
-T = TypeVar("T")
+Classify = Callable[[Tensor], Tensor]  # what a method takes of N images -> probabilities [N, C]
 
 
 def learn(work: Work, loss: Loss | None = None) -> Learned:
@@ -36,6 +37,7 @@ def learn(work: Work, loss: Loss | None = None) -> Learned:
         frozen=work.frozen,
         loss=loss,
         checkpoint=work.checkpoint("encoder"),
+        stages=work.stages,
         on_progress=work.on_progress,
     )
     work.folder.write_history(learned.history)
@@ -43,78 +45,77 @@ def learn(work: Work, loss: Loss | None = None) -> Learned:
     return learned
 
 
-class Fitted(NamedTuple):
-    """A way to classify, and the seconds it took to fit."""
-
-    classify: Callable[[Tensor], Tensor]
-    seconds: float
-
-
-def fit_readers(work: Work, learned: Learned) -> dict[str, Fitted]:
-    """The methods that take embeddings: the head, a linear layer, the nearest neighbours."""
+def fit_readers(work: Work, learned: Learned, embeddings: Tensor) -> dict[str, Product]:
+    """The methods that take embeddings, and what they make of the test part: the head, a linear layer, the nearest."""
     train_pair = (learned.train_embeddings, work.train.labels)
     validation_pair = (learned.validation_embeddings, work.validation.labels)
     class_count = len(work.train.classes)
-    linear, linear_seconds = timed(
-        lambda: fit_linear(
+    fits: dict[str, Callable[[], Classify]] = {
+        "triplet_mlp_head": lambda: learned.bundle.probabilities,
+        "triplet_linear_head": lambda: fit_linear(
             train_pair,
             validation_pair,
             class_count=class_count,
             seed=work.config.seed,
             class_weight=work.config.class_weight,
-        )
-    )
-    knn, knn_seconds = timed(lambda: fit_knn(train_pair, validation_pair, class_count))
-    return {
-        "triplet_mlp_head": Fitted(learned.bundle.probabilities, learned.encoder_seconds + learned.head_seconds),
-        "triplet_linear_head": Fitted(linear, learned.encoder_seconds + linear_seconds),
-        "triplet_knn": Fitted(knn, learned.encoder_seconds + knn_seconds),
+        ),
+        "triplet_knn": lambda: fit_knn(train_pair, validation_pair, class_count),
     }
+    return {name: work.stages.once(name, partial(judged_once, fit, embeddings)) for name, fit in fits.items()}
 
 
-def fit_baselines(work: Work, learned: Learned) -> dict[str, Fitted]:
-    """The methods that take images, or the CNN features; the CNN's record joins the history."""
-    cnn, records = fit_cnn(
+def fit_baselines(work: Work, learned: Learned, taken: Tensor) -> dict[str, Product]:
+    """The methods that take images, and what they make of the test part; the CNN takes features where there are any.
+
+    The CNN's record joins the history.
+    """
+    images, cnn = (
+        work.test.images,
+        work.stages.once("cnn_cross_entropy", partial(fit_and_judge_cnn, work, learned, taken)),
+    )
+    work.folder.write_history([*learned.history, *({"phase": "cnn", **record} for record in cnn.record["history"])])
+    fits: dict[str, Callable[[], Classify]] = {
+        "logistic_regression": lambda: fit_logistic_regression(
+            work.train, work.validation, work.progress("logistic regression")
+        ),
+        "majority": lambda: fit_majority(work.train),
+    }
+    others = {name: work.stages.once(name, partial(judged_once, fit, images)) for name, fit in fits.items()}
+    return {"cnn_cross_entropy": cnn, **others}
+
+
+def judged_once(fit: Callable[[], Classify], inputs: Tensor) -> Product:
+    """Fit a method and let it classify the test part; the seconds are those of the fit."""
+    classify, seconds = timed(fit)
+    return Product({"probabilities": classify(inputs)}, {"seconds": seconds})
+
+
+def fit_and_judge_cnn(work: Work, learned: Learned, taken: Tensor) -> Product:
+    """The CNN's training goes on from its own checkpoint."""
+    classify, history = fit_cnn(
         work.config,
         learned.train,
         learned.validation,
         checkpoint=work.checkpoint("cnn"),
         on_step=work.progress("CNN baseline"),
     )
-    work.folder.write_history([*learned.history, *({"phase": "cnn", **record} for record in records)])
-    logistic, logistic_seconds = timed(
-        lambda: fit_logistic_regression(work.train, work.validation, work.progress("logistic regression"))
-    )
-    majority, majority_seconds = timed(lambda: fit_majority(work.train))
-    return {
-        "cnn_cross_entropy": Fitted(cnn, learned.feature_seconds + records[-1]["seconds"]),
-        "logistic_regression": Fitted(logistic, logistic_seconds),
-        "majority": Fitted(majority, majority_seconds),
-    }
+    seconds = learned.feature_seconds + history[-1]["seconds"]
+    return Product({"probabilities": classify(taken)}, {"seconds": seconds, "history": history})
 
 
 def judge(work: Work, learned: Learned) -> Results:
     """Read the test set once a method; write predictions, embeddings and the projection."""
-    readers, baselines = fit_readers(work, learned), fit_baselines(work, learned)
-    test, fitted = work.test, readers | baselines
-    (taken, embeddings), embed_seconds = timed(lambda: embed_test(work, learned))
-    probabilities = {name: method.classify(embeddings) for name, method in readers.items()}
-    probabilities |= {
-        name: method.classify(taken if name == "cnn_cross_entropy" else test.images)
-        for name, method in baselines.items()
-    }
+    test = work.test
+    taken = judged(test_part(work))
+    embedded = work.stages.once("test_embeddings", partial(embed_test, learned, taken))
+    embeddings = embedded.tensors["embeddings"]
+    methods = fit_readers(work, learned, embeddings) | fit_baselines(work, learned, taken)
+    probabilities = {name: method.tensors["probabilities"] for name, method in methods.items()}
     ours = probabilities["triplet_mlp_head"]
-    work.on_progress("t-SNE", 0, 1)
-    projection_seconds = 0.0
-    shown = shown_indices(len(test), work.config.seed)
-    if len(shown) >= FEWEST_POINTS:
-        points, projection_seconds = timed(lambda: tsne(embeddings[shown], work.config.seed))
-        write_arrays(work.folder.projection, points=points, labels=test.labels[shown].numpy(), indices=shown.numpy())
-        save_thumbnails(work.folder.path, test, shown)
+    projection_seconds = project(work, embeddings)
     trained = (work.train, learned.train_embeddings)
     save_examples(work.folder.path, trained, (test, embeddings), ours, work.config.seed)
     save_training_images(work.folder.path, work.train, work.config.seed)
-    work.on_progress("t-SNE", 1, 1)
     write_arrays(
         work.folder.embeddings,
         train=learned.train_embeddings.numpy(),
@@ -128,7 +129,7 @@ def judge(work: Work, learned: Learned) -> Results:
     return Results(
         data={key: value for key, value in work.data.items() if key != "load_seconds"},
         methods={
-            name: method_figures(shares, test.labels, test.classes, fitted[name].seconds)
+            name: method_figures(shares, test.labels, test.classes, fit_seconds(methods[name], name, learned))
             for name, shares in probabilities.items()
         },
         retrieval={"recall@1": recall_at_1, "map@r": map_at_r},
@@ -139,23 +140,51 @@ def judge(work: Work, learned: Learned) -> Results:
             "feature_seconds": round(learned.feature_seconds, 3),
             "encoder_seconds": round(learned.encoder_seconds, 3),
             "head_seconds": round(learned.head_seconds, 3),
-            "embed_test_seconds": round(embed_seconds, 3),
+            "embed_test_seconds": round(embedded.record["seconds"], 3),
             "projection_seconds": round(projection_seconds, 3),
         },
         peak_memory_bytes=peak_memory_bytes(),
     )
 
 
-def embed_test(work: Work, learned: Learned) -> tuple[Tensor, Tensor]:
-    """What the network takes for each test image, and what it makes of it, in float32 as the Bundle does.
+def fit_seconds(method: Product, name: str, learned: Learned) -> float:
+    """The seconds until a method could classify: of one that reads embeddings, the encoder's too."""
+    seconds = float(method.record["seconds"])
+    if name == "triplet_mlp_head":
+        seconds = learned.head_seconds
+    return seconds + (learned.encoder_seconds if name.startswith("triplet") else 0.0)
+
+
+def project(work: Work, embeddings: Tensor) -> float:
+    """Write the t-SNE of the test part with its thumbnails, where there are points enough; return its seconds."""
+    shown = shown_indices(len(work.test), work.config.seed)
+    if len(shown) < FEWEST_POINTS:
+        return 0.0
+    drawn = work.stages.once("tsne", partial(draw, work, embeddings[shown]))
+    points = drawn.tensors["points"].numpy()
+    write_arrays(work.folder.projection, points=points, labels=work.test.labels[shown].numpy(), indices=shown.numpy())
+    save_thumbnails(work.folder.path, work.test, shown)
+    return float(drawn.record["seconds"])
+
+
+def draw(work: Work, embeddings: Tensor) -> Product:
+    """The t-SNE of embeddings."""
+    work.on_progress("t-SNE", 0, 1)
+    points, seconds = timed(lambda: tsne(embeddings, work.config.seed))
+    work.on_progress("t-SNE", 1, 1)
+    return Product({"points": torch.from_numpy(points)}, {"seconds": seconds})
+
+
+def test_part(work: Work) -> Part:
+    """What the network takes for each test image."""
+    (part,), _ = as_taken(work.frozen, work.test, mirrored=False, on_step=work.progress("test features"))
+    return part
+
+
+def embed_test(learned: Learned, taken: Tensor) -> Product:
+    """What the network makes of the test part, in float32 as the Bundle does.
 
     Features are kept in half precision, so a Bundle that stands on a frozen network may differ in the fourth digit.
     """
-    (test,), _ = as_taken(work.frozen, work.test, mirrored=False, on_step=work.progress("test features"))
-    return judged(test), embed(learned.network, judged(test))
-
-
-def timed(work: Callable[[], T]) -> tuple[T, float]:
-    """What `work` gives, and the seconds it took."""
-    started = time.perf_counter()
-    return work(), time.perf_counter() - started
+    embeddings, seconds = timed(lambda: embed(learned.network, taken))
+    return Product({"embeddings": embeddings}, {"seconds": seconds})

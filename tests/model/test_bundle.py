@@ -154,10 +154,10 @@ def test_a_folder_without_a_model(tmp_path):
 
 
 def changed(**values):
-    """Damage that gives keys of `config.json` other values, or removes those given None."""
+    """Damage that gives keys of `config.json` other values, or removes those given None, where no digest tells."""
 
     def damage(folder):
-        settings = json.loads((folder / "config.json").read_text()) | values
+        settings = json.loads((folder / "config.json").read_text()) | {"format": 1, "sha256": None} | values
         (folder / "config.json").write_text(json.dumps({k: v for k, v in settings.items() if v is not None}))
 
     return damage
@@ -185,6 +185,11 @@ DAMAGES = {
     "other dimensions": changed(dimensions=9),
     "dimensions in words": changed(dimensions="many"),
     "no widths": changed(widths=[]),
+    "dimensions of a fraction": changed(dimensions=8.0),
+    "more pixels than any memory": changed(size=10**9),
+    "wider than any memory": changed(widths=[10**9, 10**9]),
+    "a setting that nobody knows": changed(depth=3),
+    "a digest under format 1": changed(sha256="f00d"),
 }
 
 
@@ -197,10 +202,23 @@ def test_a_damaged_folder_is_named_in_one_sentence(saved, damage):
     assert "\n" not in str(refused.value)
 
 
-def test_another_format_is_named(saved):
-    changed(format=99)(saved)
-    with pytest.raises(ModelError, match="another format version; expected 1"):
-        load_bundle(saved)
+def test_a_change_that_fits_is_noticed_by_the_digest(bundle, saved, pictures):
+    """Other names, settings and numbers than were saved, all of them valid."""
+    files = {path: path.read_bytes() for path in saved.iterdir()}
+    config, weights = saved / "config.json", saved / "model.safetensors"
+    for path, harmed in {
+        "a class": (config, files[config].replace(b"bar", b"car")),
+        "a setting": (config, files[config].replace(b"true", b"false")),
+        "a number": (weights, files[weights][:-1] + bytes([files[weights][-1] ^ 1])),
+        "more": (weights, files[weights] + b" "),
+    }.values():
+        assert harmed != files[path]
+        path.write_bytes(harmed)
+        with pytest.raises(ModelError, match="is damaged"):
+            load_bundle(saved)
+        path.write_bytes(files[path])
+    config.write_text(json.dumps(json.loads(files[config]), sort_keys=True))  # says the same
+    np.testing.assert_array_equal(load_bundle(saved).predict_proba(pictures), bundle.predict_proba(pictures))
 
 
 def test_images_are_read_as_in_training_whatever_they_come_as(bundle, tmp_path):

@@ -3,40 +3,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
+from safetensors.torch import save
 
+from states import filled_state, fresh_state, same_tensors
+from tercet.errors import ModelError
+from tercet.files import read_sealed, write_sealed
 from tercet.training import faults, loop
-from tercet.training.checkpoint import Checkpoint, Intervention, TrainingState
+from tercet.training.checkpoint import Checkpoint, Intervention
 from tercet.training.encoder import train_encoder
-
-
-def fresh_state(seed):
-    """A state of a network with weights, statistics and a counter, whose optimizers have made one step."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network, average = (nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)) for _ in range(2))
-        optimizers = [
-            torch.optim.SGD(network[0].parameters(), 0.1, momentum=0.9),
-            torch.optim.AdamW(network[1].parameters(), 0.1),
-        ]
-        network(torch.randn(5, 3)).square().sum().backward()
-    for optimizer in optimizers:
-        optimizer.step()
-    return TrainingState(network, average, optimizers)
-
-
-def filled_state(step=7):
-    state = fresh_state(step)
-    state.step = step
-    state.count(0.25, images=10, seconds=1.5)
-    state.close_epoch(1, {"validation_accuracy": 0.5})
-    state.count(1 / 3, images=6, seconds=0.1)
-    return state
-
-
-def same_tensors(state, other):
-    ours, theirs = state.tensors(), other.tensors()
-    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_an_epoch_is_recorded():
@@ -85,20 +59,26 @@ def test_keeps_two_generations(tmp_path):
     checkpoint = Checkpoint(tmp_path, "key")
     for step in (1, 2, 3):
         checkpoint.save(filled_state(step))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["newest.safetensors", "previous.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["newest.sealed", "previous.sealed"]
     state = fresh_state(0)
     checkpoint.restore(state)
     assert state.step == 3
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda data: data[: len(data) // 2], lambda data: data[:0], lambda data: bytes(len(data))]
+    "damage",
+    [
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:0],
+        lambda data: bytes(len(data)),
+        lambda data: data[:-1] + bytes([data[-1] ^ 1]),  # a bit of a number
+    ],
 )
 def test_a_damaged_newest_gives_way_to_the_previous_with_one_warning(tmp_path, caplog, damage):
     checkpoint = Checkpoint(tmp_path, "key")
     for step in (1, 2):
         checkpoint.save(filled_state(step))
-    newest = tmp_path / "newest.safetensors"
+    newest = tmp_path / "newest.sealed"
     newest.write_bytes(damage(newest.read_bytes()))
     state = fresh_state(0)
     with caplog.at_level(logging.WARNING):
@@ -106,14 +86,14 @@ def test_a_damaged_newest_gives_way_to_the_previous_with_one_warning(tmp_path, c
     assert state.step == 1
     assert same_tensors(state, filled_state(1))
     (record,) = caplog.records
-    assert "newest.safetensors is damaged" in record.getMessage()
+    assert "newest.sealed is damaged" in record.getMessage()
 
 
 def test_a_lost_newest_gives_way_to_the_previous(tmp_path):
     checkpoint = Checkpoint(tmp_path, "key")
     for step in (1, 2):
         checkpoint.save(filled_state(step))
-    (tmp_path / "newest.safetensors").unlink()  # a crash between renaming and writing
+    (tmp_path / "newest.sealed").unlink()  # a crash between renaming and writing
     state = fresh_state(0)
     checkpoint.restore(state)
     assert state.step == 1
@@ -125,18 +105,40 @@ def test_without_a_good_generation_the_state_is_left_as_it_is(tmp_path):
         checkpoint.save(filled_state(step))
     for path in tmp_path.iterdir():
         path.write_bytes(b"no tensors")
-    state = fresh_state(0)
-    checkpoint.restore(state)
+    checkpoint.restore(state := fresh_state(0))
     assert state.step == 0
     assert same_tensors(state, fresh_state(0))
 
 
-def test_a_state_of_another_key_is_not_taken_up(tmp_path):
+def test_a_state_of_another_key_is_not_taken_up(tmp_path, caplog):
     Checkpoint(tmp_path, "one key").save(filled_state())
-    state = fresh_state(0)
-    Checkpoint(tmp_path, "another key").restore(state)
+    Checkpoint(tmp_path, "another key").restore(state := fresh_state(0))
     assert state.step == 0
     assert same_tensors(state, fresh_state(0))
+    assert "is of other settings or data; beginning again" in caplog.text
+
+
+@pytest.mark.parametrize("sealed", [b"", b"no tensors", save({"batches": torch.zeros(1)}, {"key": "key"})])
+def test_an_undamaged_file_of_something_else_is_left_alone(tmp_path, sealed):
+    write_sealed(tmp_path / "newest.sealed", sealed)
+    with pytest.raises(ModelError, match=r"newest\.sealed does not fit this training \(\w+\); remove it"):
+        Checkpoint(tmp_path, "key").restore(fresh_state(0))
+    assert read_sealed(tmp_path / "newest.sealed") == sealed
+
+
+def test_tensors_that_the_training_does_not_have_do_not_fit(tmp_path):
+    saved = filled_state()
+    saved.network.register_buffer("more", torch.zeros(1))
+    Checkpoint(tmp_path, "key").save(saved)
+    with pytest.raises(ModelError, match="does not fit this training"):
+        Checkpoint(tmp_path, "key").restore(fresh_state(0))
+
+
+def test_a_file_that_cannot_be_read_is_left_alone(tmp_path):
+    (tmp_path / "newest.sealed").mkdir()
+    with pytest.raises(ModelError, match=r"newest\.sealed cannot be read \(Is a directory\); mend or remove it\."):
+        Checkpoint(tmp_path, "key").restore(fresh_state(0))
+    assert (tmp_path / "newest.sealed").exists()
 
 
 def test_without_a_folder_nothing_is_kept(tmp_path, monkeypatch):

@@ -6,7 +6,6 @@ name is of no use to anybody: older generations, and what a crash has left.
 
 from __future__ import annotations
 
-import json
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +14,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from tercet.errors import ModelError
+from tercet.errors import ModelError, check_format
+from tercet.untrusted import read_object
 
 FORMAT = 1  # raised when an older tercet could not read the folder
 DESCRIPTION, LOCK = "index.json", "index.lock"
@@ -31,9 +31,8 @@ def names(generation: int) -> tuple[str, str]:
 def describe(folder: Path) -> dict[str, Any]:
     """What `index.json` says, and the number of the generation that it names as `generation`."""
     try:
-        found: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        if found["format"] != FORMAT:
-            raise ModelError(f"{folder} is of another format version; expected {FORMAT}: index the images again.")
+        found = read_object(folder / DESCRIPTION)
+        check_format(f"the index in {folder}", found["format"], FORMAT)
         generation = int(found["vectors"].removeprefix("vectors-").removesuffix(".npy"))
         if found.keys() != KEYS or (found["vectors"], found["paths"]) != names(generation):
             raise ValueError("entries that are not ours")

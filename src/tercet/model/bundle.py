@@ -1,12 +1,14 @@
 """Bundle: encoder, head, class names and settings, as one thing that predicts and embeds, kept in a folder.
 
-The folder holds `config.json` and `model.safetensors`. A Bundle computes in float32, so it gives the same answers
-wherever it is loaded. It takes images as people have them and, with ImageSet, is the only place that converts.
+The folder holds `model.safetensors` and `config.json` with a digest of both, so that no damage goes unnoticed. A Bundle
+computes in float32, so it gives the same answers wherever it is loaded. It takes images as people have them and, with
+ImageSet, is the only place that converts.
 """
 
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,16 +24,27 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from tercet.config import LARGEST_SIZE
 from tercet.data.decode import read_image, stored_side, to_pixels
-from tercet.errors import DataError, ModelError
+from tercet.errors import DataError, ModelError, check_format
 from tercet.files import write_atomically
 from tercet.model.adapter import Adapter, with_adapter
 from tercet.model.efficientnet import EfficientNetLite0
 from tercet.model.embed import embed
 from tercet.model.encoder import BACKBONES, Encoder
 from tercet.model.head import Head
+from tercet.untrusted import MOST_BYTES, read_header, read_object
 
-FORMAT = 1  # raised when an older tercet could not read the folder
+FORMAT = 2  # raised when an older tercet could not read the folder; 1 had no digest
+KINDS = {  # of the settings
+    "encoder": (str,),
+    "backbone": (str, type(None)),
+    "widths": (list,),
+    "dimensions": (int,),
+    "normalize": (bool,),
+    "size": (int,),
+    "hidden": (int, type(None)),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,11 +94,11 @@ class Bundle:
         """Write the folder; it is whole once `config.json` is there."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = {f"encoder.{name}": tensor for name, tensor in self.encoder.state_dict().items()}
-        tensors |= {f"head.{name}": tensor for name, tensor in self.head.state_dict().items()}
-        tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+        tensors = _parts(self.encoder, self.head).state_dict()
+        weights = save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()})
         description = {"format": FORMAT, "classes": self.classes, **self.settings}
-        write_atomically(folder / "model.safetensors", save(tensors))
+        description["sha256"] = digest(description, weights)
+        write_atomically(folder / "model.safetensors", weights)
         write_atomically(folder / "config.json", json.dumps(description, indent=2) + "\n")
 
 
@@ -100,39 +113,89 @@ def load_bundle(folder: str | Path, backbone: nn.Module | None = None) -> Bundle
     if not (folder / "config.json").is_file():
         raise ModelError(f"found no model in {folder}; expected a run folder or one with config.json: give --model.")
     try:
-        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        if settings.pop("format") != FORMAT:
-            raise ModelError(f"{folder} is of another format version; expected {FORMAT}: train it again.")
-        classes = tuple(map(str, settings.pop("classes")))
-        own = settings.get("backbone")
-        if (own is None) != (backbone is None):
-            wanted = f"one of your own, {own}: give backbone=" if own else "none of your own: leave backbone= out"
-            raise ModelError(f"the model in {folder} stands on {wanted}.")
-        tensors = load((folder / "model.safetensors").read_bytes())
-        encoder = _empty_encoder(settings, backbone, tensors)
-        head = Head(settings["dimensions"], len(classes), settings["hidden"])
-        for prefix, module in (("encoder.", encoder), ("head.", head)):
-            module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+        return _load(folder, backbone)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         fault = "is damaged" if backbone is None else "is damaged or made with another backbone than given"
         raise ModelError(
             f"the model in {folder} {fault} ({type(error).__name__}); restore the folder or train it again."
         ) from error
-    encoder = encoder.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    return Bundle(encoder, head.eval(), classes, settings)
 
 
-def _empty_encoder(settings: Mapping[str, Any], backbone: nn.Module | None, tensors: Mapping[str, Tensor]) -> Encoder:
-    """An encoder into which the tensors of a file fit; they replace its weights and statistics."""
-    dimensions, size = settings["dimensions"], settings["size"]
-    statistics = {"mean": torch.zeros(3), "std": torch.ones(3)}
-    if settings["encoder"] == "pretrained":
-        network = EfficientNetLite0() if backbone is None else copy.deepcopy(backbone).cpu()
-        frozen = Encoder(network, size=size, **statistics, normalize=False)
-        feature_count = len(tensors["encoder.backbone.adapter.mean"])
-        return with_adapter(frozen, Adapter(feature_count, dimensions, normalize=settings["normalize"]))
-    network = BACKBONES[settings["encoder"]](dimensions, size, settings["widths"])
-    return Encoder(network, size=size, **statistics, normalize=settings["normalize"])
+def digest(description: Mapping[str, Any], weights: bytes) -> str:
+    """SHA-256 over what `config.json` says, as JSON of sorted keys, and then the bytes of `model.safetensors`."""
+    found = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
+    found.update(weights)
+    return found.hexdigest()
+
+
+def _load(folder: Path, backbone: nn.Module | None) -> Bundle:
+    """The Bundle in a folder; an error of many kinds where it is damaged or none of ours."""
+    description = read_object(folder / "config.json")
+    check_format(f"the model in {folder}", description["format"], FORMAT)
+    expected = description.pop("sha256") if description["format"] > 1 else None
+    settings = {name: value for name, value in description.items() if name not in ("format", "classes")}
+    classes = tuple(map(str, description["classes"]))
+    _check(settings)
+    own = settings.get("backbone")
+    if (own is None) != (backbone is None):
+        wanted = f"one of your own, {own}: give backbone=" if own else "none of your own: leave backbone= out"
+        raise ModelError(f"the model in {folder} stands on {wanted}.")
+    with (folder / "model.safetensors").open("rb") as file:
+        shapes = {name: tuple(entry["shape"]) for name, entry in read_header(file).items() if name != "__metadata__"}
+        encoder, head = _empty(settings, len(classes), backbone, shapes)
+        parts = _parts(encoder, head)
+        wanted_tensors = parts.state_dict()
+        if shapes != {name: tuple(tensor.shape) for name, tensor in wanted_tensors.items()}:
+            raise ValueError("found tensors of another network")
+        file.seek(0)
+        most = 8 * sum(tensor.numel() for tensor in wanted_tensors.values())  # bytes, however large the file is
+        weights = file.read(MOST_BYTES + most)
+    if expected is not None and digest(description, weights) != expected:
+        raise ValueError("its digest is another")
+    # Copied, since what is read lies anywhere in memory, and sums may differ in the last digit by where it lies.
+    tensors = {name: tensor.to(wanted_tensors[name].dtype, copy=True) for name, tensor in load(weights).items()}
+    parts.load_state_dict(tensors, assign=True)
+    encoder = encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Bundle(encoder.eval(), head.eval(), classes, settings)
+
+
+def _check(settings: Mapping[str, Any]) -> None:
+    """TypeError or ValueError for settings that no training has."""
+    if unknown := settings.keys() - KINDS.keys():
+        raise ValueError(f"found {unknown}")
+    for name, kinds in KINDS.items():
+        if type(settings.get(name)) not in kinds:
+            raise TypeError(f"found {name} {settings.get(name)!r}")
+    if min(settings["dimensions"], settings["size"], *settings["widths"]) < 1 or settings["size"] > LARGEST_SIZE:
+        raise ValueError("found a size that no training has")
+
+
+def _parts(encoder: nn.Module, head: nn.Module) -> nn.ModuleDict:
+    """What has tensors in the file, under the names that they have there."""
+    return nn.ModuleDict({"encoder": encoder, "head": head})
+
+
+def _empty(
+    settings: Mapping[str, Any], class_count: int, backbone: nn.Module | None, shapes: Mapping[str, Sequence[int]]
+) -> tuple[Encoder, Head]:
+    """Encoder and head as the settings ask for, to be given tensors of these shapes.
+
+    They are made on the device "meta", so that they take no memory, whatever their size.
+    """
+    dimensions, size, widths = settings["dimensions"], settings["size"], settings["widths"]
+    if len(widths) > len(shapes):  # each has tensors of its own
+        raise ValueError(f"found {len(widths)} widths")
+    given = copy.deepcopy(backbone).cpu() if backbone is not None else None
+    with torch.device("meta"):
+        statistics = {"mean": torch.zeros(3), "std": torch.ones(3)}
+        head = Head(dimensions, class_count, settings["hidden"])
+        if settings["encoder"] != "pretrained":
+            network = BACKBONES[settings["encoder"]](dimensions, size, widths)
+            return Encoder(network, size=size, **statistics, normalize=settings["normalize"]), head
+        network = EfficientNetLite0() if given is None else given
+        (feature_count,) = shapes["encoder.backbone.adapter.mean"]
+        adapter = Adapter(feature_count, dimensions, normalize=settings["normalize"])
+        return with_adapter(Encoder(network, size=size, **statistics, normalize=False), adapter), head
 
 
 def _as_pictures(images: NDArray[Any]) -> Sequence[Image.Image]:

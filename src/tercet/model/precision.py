@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 LEAST_SPEEDUP = 1.15  # below this the rounding is not worth it: a guess
 LARGEST_ERROR = 0.05  # relative, on the outputs; bfloat16 keeps 8 bits, a sound network shows 0.01
+FEW_IMAGES = 32  # on which bfloat16 must not be hopelessly slow before it is tried on all
+HOPELESS = 3.0  # times as long, on those few; emulated, a step took up to twelve times as long: docs/log.md, 2026-11-25
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:
@@ -25,18 +27,26 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
 
 def choose_precision(network: nn.Module, images: UInt8[Tensor, "B 3 H W"]) -> str:
     """Pick "bf16" if a forward and backward pass over `images` is right and faster in it, else "fp32"; two seconds."""
-    device = next(network.parameters()).device
     trial = copy.deepcopy(network).train()
-    seconds, outputs = {}, {}
-    for precision in ("fp32", "bf16"):
-        for _ in range(2):  # the first pass also pays for choosing kernels
-            start = time.perf_counter()
-            with autocast(precision, device):
-                outputs[precision] = trial(images.to(device)).float()
-            outputs[precision].square().mean().backward()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            seconds[precision] = time.perf_counter() - start
-    error = (outputs["bf16"] - outputs["fp32"]).detach().norm() / outputs["fp32"].detach().norm()
-    fast_enough = seconds["fp32"] > LEAST_SPEEDUP * seconds["bf16"]
-    return "bf16" if fast_enough and bool(error < LARGEST_ERROR) else "fp32"
+    _, exact_seconds = _passes(trial, images[:FEW_IMAGES], "fp32")
+    _, seconds = _passes(trial, images[:FEW_IMAGES], "bf16")
+    if seconds > HOPELESS * exact_seconds:
+        return "fp32"
+    exact, exact_seconds = _passes(trial, images, "fp32")
+    rounded, seconds = _passes(trial, images, "bf16")
+    error = (rounded - exact).norm() / exact.norm()
+    return "bf16" if exact_seconds > LEAST_SPEEDUP * seconds and bool(error < LARGEST_ERROR) else "fp32"
+
+
+def _passes(trial: nn.Module, images: Tensor, precision: str) -> tuple[Tensor, float]:
+    """Outputs and seconds of the second pass of two; the first also pays for choosing kernels."""
+    device = next(trial.parameters()).device
+    for _ in range(2):
+        start = time.perf_counter()
+        with autocast(precision, device):
+            outputs = trial(images.to(device)).float()
+        outputs.square().mean().backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds = time.perf_counter() - start
+    return outputs.detach(), seconds

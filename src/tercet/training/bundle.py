@@ -1,12 +1,11 @@
 """Training of a whole Bundle, in memory: the encoder, then the head on its embeddings.
 
-Knows no files but a checkpoint and the cache of features, and nothing of the test set.
+Knows no files but a checkpoint, the finished stages and the cache of features, and nothing of the test set.
 """
 
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,12 +20,14 @@ from tercet.model.bundle import Bundle
 from tercet.model.embed import embed
 from tercet.model.encoder import Encoder
 from tercet.model.features import Part, compute_features, judged
+from tercet.model.head import Head
 from tercet.model.pretrained import own_network
 from tercet.training.checkpoint import Checkpoint, History
 from tercet.training.encoder import train_encoder
 from tercet.training.head import HIDDEN, fit_head
 from tercet.training.loop import OnStep
 from tercet.training.losses import Loss
+from tercet.training.stages import NOWHERE, Product, Stages, timed
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +54,7 @@ def train_bundle(
     frozen: Encoder | None = None,
     loss: Loss | None = None,
     checkpoint: Checkpoint | None = None,
+    stages: Stages = NOWHERE,
     on_progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Learned:
     """Train the encoder, freeze it, fit the head on its embeddings; `config` is resolved.
@@ -70,22 +72,16 @@ def train_bundle(
         checkpoint=checkpoint,
         on_step=partial(on_progress, "encoder"),
     )
-    started = time.perf_counter()
-    train_embeddings = embed(network, judged(train_part), precision=config.precision)
-    embed_seconds = time.perf_counter() - started
-    validation_embeddings = embed(network, judged(validation_part), precision=config.precision)
-    started = time.perf_counter()
-    head, head_records = fit_head(
-        (train_embeddings, train.labels),
-        (validation_embeddings, validation.labels),
-        class_count=len(train.classes),
-        hidden=HIDDEN,
-        seed=config.seed,
-        class_weight=config.class_weight,
-    )
-    head_seconds = time.perf_counter() - started
+    embedded = stages.once("train_embeddings", partial(_embed, network, train_part, config))
+    embedded_validation = stages.once("validation_embeddings", partial(_embed, network, validation_part, config))
+    train_embeddings = embedded.tensors["embeddings"]
+    validation_embeddings = embedded_validation.tensors["embeddings"]
+    pairs = (train_embeddings, train.labels), (validation_embeddings, validation.labels)
+    fitted = stages.once("head", partial(_fit_head, *pairs, len(train.classes), config))
+    head = Head(config.dimensions, len(train.classes), HIDDEN)
+    head.load_state_dict(dict(fitted.tensors))
     history = [{"phase": "encoder", **record} for record in records]
-    history += [{"phase": "head", **record} for record in head_records]
+    history += [{"phase": "head", **record} for record in fitted.record["history"]]
     return Learned(
         Bundle(image_encoder(frozen, network), head.eval(), train.classes, bundle_settings(config, frozen)),
         network,
@@ -95,9 +91,30 @@ def train_bundle(
         train_embeddings,
         validation_embeddings,
         feature_seconds,
-        feature_seconds + records[-1]["seconds"] + embed_seconds,
-        head_seconds,
+        feature_seconds + records[-1]["seconds"] + embedded.record["seconds"],
+        fitted.record["seconds"],
     )
+
+
+def _embed(network: nn.Module, part: Part, config: Config) -> Product:
+    embeddings, seconds = timed(lambda: embed(network, judged(part), precision=config.precision))
+    return Product({"embeddings": embeddings}, {"seconds": seconds})
+
+
+def _fit_head(
+    train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor], class_count: int, config: Config
+) -> Product:
+    (head, history), seconds = timed(
+        lambda: fit_head(
+            train,
+            validation,
+            class_count=class_count,
+            hidden=HIDDEN,
+            seed=config.seed,
+            class_weight=config.class_weight,
+        )
+    )
+    return Product(head.state_dict(), {"history": history, "seconds": seconds})
 
 
 def as_taken(

@@ -1,13 +1,14 @@
 """The state of one training, kept in a folder so that a run can stop anywhere and go on as if it had not.
 
-Two generations of one safetensors file each, written under a temporary name and renamed. The file carries a key, the
-configuration and data it belongs to, and a state of another key is not taken up.
-Knows nothing of what is trained.
+Two generations of one safetensors file each, sealed by a checksum, so that no damage goes unnoticed. The file carries
+a key, the configuration and data it belongs to, and a state of another key is not taken up; and the version of its
+format, and one of a newer tercet is left alone. Knows nothing of what is trained.
 """
 
 from __future__ import annotations
 
 import copy
+import io
 import json
 import logging
 from dataclasses import dataclass, field
@@ -15,14 +16,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from tercet.files import write_atomically
+from tercet.errors import ModelError, check_format
+from tercet.files import SealError, read_sealed, write_sealed
+from tercet.untrusted import read_header
 
 logger = logging.getLogger(__name__)
 
+FORMAT = 2  # raised when an older tercet could not read the file; 1 was not sealed
 History = list[dict[str, Any]]  # one record an epoch, as in history.jsonl
 PLACE = (
     "step",
@@ -37,6 +41,7 @@ PLACE = (
     "doubtful",
 )  # what goes back with the weights
 GOOD = "good."  # before the names of the good state's tensors in a checkpoint
+PROGRESS = "progress"  # JSON beside the tensors, as bytes: in the header it would have no end
 
 
 class Intervention(NamedTuple):
@@ -165,37 +170,63 @@ class Checkpoint:
         if state.good:
             progress["good"] = state.good.place
             tensors |= {GOOD + name: tensor for name, tensor in state.good.tensors.items()}
-        metadata = {"key": self.key, "progress": json.dumps(progress)}
+        tensors[PROGRESS] = torch.frombuffer(bytearray(json.dumps(progress).encode()), dtype=torch.uint8)
+        metadata = {"format": str(FORMAT), "key": self.key}
         content = save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata)
         if newest.exists():
             newest.replace(previous)
-        write_atomically(newest, content)
+        write_sealed(newest, content)
 
     def restore(self, state: TrainingState) -> None:
-        """Bring `state` to the newest good checkpoint of this key; without one leave it as it is."""
-        for path in self._generations() if self.folder else ():
-            if not path.exists():
-                continue
+        """Bring `state` to the newest undamaged checkpoint of this key; without one leave it as it is.
+
+        ModelError where that one is of a newer format, holds something else or cannot be read; it is left alone.
+        """
+        for path in (*self._generations(), *self._unsealed()) if self.folder else ():
             try:
-                with safe_open(path, framework="pt") as file:
-                    metadata = file.metadata()
-                    if metadata["key"] != self.key:
-                        return
-                    tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                progress = json.loads(metadata["progress"])
-                interventions = [Intervention(*values) for values in progress["interventions"]]
-            except (SafetensorError, OSError, KeyError, TypeError) as error:
-                logger.warning("checkpoint %s is damaged (%s); trying the one before it", path, error)
-                path.unlink(missing_ok=True)  # so that the next save does not put it in place of a good one
+                content = path.read_bytes() if path in self._unsealed() else read_sealed(path)
+            except FileNotFoundError:
                 continue
-            good = {name.removeprefix(GOOD): tensors.pop(name) for name in list(tensors) if name.startswith(GOOD)}
-            state.load_tensors(tensors)
-            state.load_place(progress)
-            state.seconds, state.interventions = progress["seconds"], interventions
-            state.good = Snapshot(good, progress["good"]) if good else None
-            logger.info("resumed at step %d", state.step)
+            except SealError as error:
+                logger.warning("checkpoint %s is damaged (%s); trying the one before it", path, error)
+                path.unlink()  # so that the next save does not put it in place of a good one
+                continue
+            except OSError as error:
+                raise ModelError(f"checkpoint {path} cannot be read ({error.strerror}); mend or remove it.") from error
+            try:
+                self._take_up(state, path, content)
+            except (SafetensorError, LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+                raise ModelError(
+                    f"checkpoint {path} does not fit this training ({type(error).__name__}); remove it to begin again."
+                ) from error
             return
 
+    def _take_up(self, state: TrainingState, path: Path, content: bytes) -> None:
+        """Bring `state` to what the file says; an error of any kind where it does not fit."""
+        metadata = read_header(io.BytesIO(content))["__metadata__"]
+        text = metadata.get("format", "1")
+        version = int(text) if text.isdecimal() else text
+        check_format(f"checkpoint {path}", version, FORMAT)
+        if metadata["key"] != self.key:
+            logger.warning("checkpoint %s is of other settings or data; beginning again", path)
+            return
+        tensors = load(content)
+        progress = json.loads(metadata[PROGRESS] if version == 1 else tensors.pop(PROGRESS).numpy().tobytes())
+        good = {name.removeprefix(GOOD): tensors.pop(name) for name in list(tensors) if name.startswith(GOOD)}
+        state.load_tensors(tensors)
+        if state.tensors().keys() != tensors.keys():
+            raise LookupError("found tensors of something else")
+        state.load_place(progress)
+        state.seconds = progress["seconds"]
+        state.interventions = [Intervention(*values) for values in progress["interventions"]]
+        state.good = Snapshot(good, progress["good"]) if good else None
+        logger.info("resumed at step %d", state.step)
+
     def _generations(self) -> tuple[Path, Path]:
+        assert self.folder is not None
+        return self.folder / "newest.sealed", self.folder / "previous.sealed"
+
+    def _unsealed(self) -> tuple[Path, Path]:
+        """Where format 1 kept them."""
         assert self.folder is not None
         return self.folder / "newest.safetensors", self.folder / "previous.safetensors"

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from tercet.config import Config
 from tercet.data.augment import cutout, flip, random_crop
+from tercet.interruption import HeldSignals
 from tercet.memory import keep_freed_memory
 from tercet.model.features import FeatureSet
 from tercet.model.precision import autocast
@@ -60,7 +61,8 @@ def train_network(
     `inputs` gives a batch of images, augmented, or of whatever stands for them. `config` is resolved. `generator` is
     reseeded at every step; a loss that draws random numbers holds the same object. `describe` adds to each epoch's
     record. Where training goes wrong the guard goes back and on with a remedy; it raises TrainingError where none is
-    left, and checkpoints written before stay good.
+    left, and checkpoints written before stay good. A request to end (Ctrl-C, SIGTERM) waits for the end of its step and
+    is saved first.
     """
     keep_freed_memory()
     device = next(network.parameters()).device
@@ -69,38 +71,40 @@ def train_network(
     state = TrainingState(network, copy.deepcopy(network), optimizers, gaps=torch.zeros(len(labels)))
     checkpoint.restore(state)
     saved = time.monotonic()
-    while state.step < steps:
-        if state.batch == len(state.batches):
-            begin_pass(state, labels, config)
-        guard.keep(state)
-        started = time.perf_counter()
-        indices = state.batches[state.batch]
-        generator.manual_seed(derived_seed(config.seed, "step", state.step))
-        batch, batch_labels = inputs(indices, state.passes - 1, generator).to(device), labels[indices].to(device)
-        set_rates(optimizers, rate_scale(state.step / steps, config.warmup_share) * guard.rate_share(state))
-        with autocast(config.precision, device):
-            outputs = network(batch)
-        objective = guard.objective(loss, state)
-        value = objective.loss(outputs.float(), batch_labels)
-        value.backward()
-        degrees = take_step(optimizers)
-        step = Step(state.step, float(value.detach()), degrees, outputs.detach(), batch, batch_labels, indices)
-        if fault := guard.find(step, objective.idle_loss, state):
-            guard.intervene(fault, state)  # back to the last good weights, or a TrainingError
-            continue
-        if config.skip_share:
-            state.gaps[indices] = class_gaps(outputs.detach().float(), batch_labels).cpu()
-        state.step, state.batch = state.step + 1, state.batch + 1
-        update_average(state.average, network, min(config.averaging, state.step / (state.step + 10)))
-        state.count(step.loss, len(batch), time.perf_counter() - started)
-        on_step(state.step, steps)
-        if state.step == steps or state.step % steps_an_epoch == 0:
-            description = describe(state.average, outputs.detach().float(), batch_labels)
-            state.close_epoch(math.ceil(state.step / steps_an_epoch), description)
-            logger.info("%g epochs: %s", config.epochs, state.history[-1])
-        if state.step == steps or time.monotonic() - saved > CHECKPOINT_SECONDS:
-            checkpoint.save(state)
-            saved = time.monotonic()
+    with HeldSignals() as signals:
+        while state.step < steps:
+            if state.batch == len(state.batches):
+                begin_pass(state, labels, config)
+            guard.keep(state)
+            started = time.perf_counter()
+            indices = state.batches[state.batch]
+            generator.manual_seed(derived_seed(config.seed, "step", state.step))
+            batch, batch_labels = inputs(indices, state.passes - 1, generator).to(device), labels[indices].to(device)
+            set_rates(optimizers, rate_scale(state.step / steps, config.warmup_share) * guard.rate_share(state))
+            with autocast(config.precision, device):
+                outputs = network(batch)
+            objective = guard.objective(loss, state)
+            value = objective.loss(outputs.float(), batch_labels)
+            value.backward()
+            degrees = take_step(optimizers)
+            step = Step(state.step, float(value.detach()), degrees, outputs.detach(), batch, batch_labels, indices)
+            if fault := guard.find(step, objective.idle_loss, state):
+                guard.intervene(fault, state)  # back to the last good weights, or a TrainingError
+                continue
+            if config.skip_share:
+                state.gaps[indices] = class_gaps(outputs.detach().float(), batch_labels).cpu()
+            state.step, state.batch = state.step + 1, state.batch + 1
+            update_average(state.average, network, min(config.averaging, state.step / (state.step + 10)))
+            state.count(step.loss, len(batch), time.perf_counter() - started)
+            on_step(state.step, steps)
+            if state.step == steps or state.step % steps_an_epoch == 0:
+                description = describe(state.average, outputs.detach().float(), batch_labels)
+                state.close_epoch(math.ceil(state.step / steps_an_epoch), description)
+                logger.info("%g epochs: %s", config.epochs, state.history[-1])
+            if signals.came or state.step == steps or time.monotonic() - saved > CHECKPOINT_SECONDS:
+                checkpoint.save(state)
+                saved = time.monotonic()
+                signals.let_go()
     return state.average, state.history
 
 

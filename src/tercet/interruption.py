@@ -1,0 +1,59 @@
+"""Signals that wait for a good moment: a training ends its step and saves before it is interrupted.
+
+Knows nothing of what is interrupted.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any
+
+NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+
+class HeldSignals:
+    """In its block the first SIGINT or SIGTERM is only noticed, as `came`; it acts at `let_go` or at the block's end.
+
+    A second one ends the process at once. A signal that the process ignores stays ignored, and outside of the main
+    thread, where Python takes no signals, nothing is held.
+    """
+
+    def __init__(self) -> None:
+        self.came: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> HeldSignals:
+        if threading.current_thread() is threading.main_thread():
+            found = {number: signal.getsignal(number) for number in NUMBERS}
+            # A handler of None was not set by Python and could not be put back.
+            self._before = {n: handler for n, handler in found.items() if handler not in (signal.SIG_IGN, None)}
+        self._hold(self._notice)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._release()
+
+    def let_go(self) -> None:
+        """Let what came act as it would have; where its handler returns, hold on."""
+        self._release()
+        self._hold(self._notice)
+
+    def _release(self) -> None:
+        number, self.came = self.came, None
+        for held, handler in self._before.items():
+            signal.signal(held, handler)
+        if number is not None:
+            signal.raise_signal(number)
+
+    def _notice(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        self.came = number
+        self._hold(signal.SIG_DFL)
+
+    def _hold(self, handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+        for number in self._before:
+            signal.signal(number, handler)

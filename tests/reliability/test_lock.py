@@ -1,0 +1,51 @@
+"""A run folder has one owner: a second process says whose it is and leaves, and a dead owner holds up nobody."""
+
+import json
+import sys
+import time
+
+import pytest
+
+from pictures import write_folder
+from reliability.tiers import counts
+from reliability.victim import fingerprint, finish, start
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
+
+
+def wait_for(file):
+    deadline = time.monotonic() + 120
+    while not file.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+@counts(1, 5)
+def test_the_second_leaves_and_the_first_is_not_disturbed(count, tmp_path):
+    data = write_folder(tmp_path / "pictures", 24)
+    finish(start("run", data, tmp_path / "whole"))
+    for number in range(count):
+        out = tmp_path / f"run {number}"
+        first = start("run", data, out)
+        wait_for(out / "run.json")
+        second = start("run", data, out)
+        _, said = second.communicate(timeout=300)
+        assert second.returncode == 2
+        assert f"tercet: {out} is in use by process {first.pid} on " in said
+        assert "Traceback" not in said
+        finish(first)
+        assert fingerprint(out) == fingerprint(tmp_path / "whole")
+
+
+@counts(1, 5)
+def test_a_dead_owner_is_recognised(count, tmp_path):
+    data = write_folder(tmp_path / "pictures", 24)
+    for number in range(count):
+        out = tmp_path / f"run {number}"
+        first = start("run", data, out)
+        wait_for(out / "run.json")
+        first.kill()
+        first.communicate(timeout=300)
+        assert json.loads((out / ".owner.json").read_text())["process"] == first.pid
+        _, said = finish(start("run", data, out))
+        assert f"process {first.pid} on" in said
+        assert "going on with the run of 20" in said

@@ -1,0 +1,61 @@
+"""SIGINT and SIGTERM: saved at once, an exit status that says so, a resume to the same bytes; a second one is final."""
+
+import random
+import signal
+import sys
+import time
+
+import pytest
+
+from pictures import write_folder
+from reliability.tiers import counts
+from reliability.victim import fingerprint, finish, start
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+SECONDS_TO_SAVE, SECONDS_OF_A_SECOND = 5.0, 1.0
+
+
+@counts(2, 20)
+def test_a_signal_at_any_moment(count, tmp_path, record_property):
+    data = write_folder(tmp_path / "pictures", 24)
+    finish(start("run", data, tmp_path / "warm"))
+    begun = time.monotonic()
+    finish(start("run", data, tmp_path / "whole"))
+    seconds = time.monotonic() - begun
+    whole, draw, slowest = fingerprint(tmp_path / "whole"), random.Random(0), 0.0
+    for number in range(count):
+        out, kind = tmp_path / f"run {number}", (signal.SIGINT, signal.SIGTERM)[number % 2]
+        process = start("run", data, out, checkpoint_seconds=1e9)  # saved at the signal, or not at all
+        time.sleep(draw.uniform(0.5, 0.9) * seconds)
+        sent = time.monotonic()
+        process.send_signal(kind)
+        _, said = process.communicate(timeout=60)
+        slowest = max(slowest, time.monotonic() - sent)
+        assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[kind], said
+        assert said.endswith("tercet: interrupted; the same command goes on where it stopped.\n")
+        assert "Traceback" not in said
+        finish(start("run", data, out))
+        assert fingerprint(out) == whole
+    record_property("slowest end after a signal, s", round(slowest, 2))
+    assert slowest < SECONDS_TO_SAVE
+
+
+@counts(2, 10)
+def test_a_second_signal_is_final(count, tmp_path, record_property):
+    """The first waits for a step that does not end; the second does not wait."""
+    data = write_folder(tmp_path / "pictures", 24)
+    slowest = 0.0
+    for number in range(count):
+        kind = (signal.SIGINT, signal.SIGTERM)[number % 2]
+        process = start("stuck", data, tmp_path / f"run {number}")
+        assert process.stdout.readline() == "stuck\n"
+        process.send_signal(kind)
+        time.sleep(0.5)
+        assert process.poll() is None
+        sent = time.monotonic()
+        process.send_signal(kind)
+        process.communicate(timeout=60)
+        slowest = max(slowest, time.monotonic() - sent)
+        assert process.returncode == -kind  # which a shell shows as 130 and 143
+    record_property("slowest end after a second signal, s", round(slowest, 2))
+    assert slowest < SECONDS_OF_A_SECOND
