@@ -19,12 +19,12 @@ from tercet.config import LEAST, Config, largest_batch
 from tercet.data.imageset import ImageSet
 from tercet.evaluation.baselines import MOST_IMAGES, MOST_PIXELS_ACROSS
 from tercet.memory import require_memory
-from tercet.model.encoder import BACKBONES, WHITENING_PIXELS, Encoder
+from tercet.model.encoder import BACKBONES, PATCH_PIXELS, WHITENING_PIXELS, Encoder
 
-LIBRARIES = 80 * 10**6  # what PyTorch takes for itself in a first step; measured
+LIBRARIES = 40 * 10**6  # what PyTorch takes for itself in a first step; measured
 SLACK = 1.25  # of what a step keeps, for gradients on their way back; measured
 BF16_SHARE = 0.6  # what bfloat16 keeps of float32's bytes: places of maxima are whole numbers in both; measured
-PAIR_BYTES = 24  # of every two images of a batch, by the loss that compares most of them; measured
+PAIR_BYTES = 26  # of every two images of a batch, by the loss that compares most of them; measured
 DIGEST_BYTES = 300  # an image, by which its features are found in the cache again
 SIZES = (192, 160, 128, 112, 96, 80, 64, 56, 48, 40, 32, 24, 16, 10)  # to choose a smaller --size from
 
@@ -52,9 +52,8 @@ def require_training_memory(
         beside += features_bytes(count, len(parts[0]), feature_count, views) + 3 * weights_of(frozen)
         found = f"{count:,} images of {feature_count:,} features in {views} views"
         require_memory(beside, found, lambda _: "give fewer images")
-    needed = partial(training_bytes, feature_count=feature_count)
     require_memory(
-        beside + needed(config),
+        beside + training_bytes(config, len(parts[0]), feature_count),
         f"batches of {config.batch_size:,} images of {config.size} x {config.size} pixels",
         lambda free: advice(config, len(parts[0]), free - beside, feature_count),
     )
@@ -67,17 +66,19 @@ def require_training_memory(
         )
 
 
-def training_bytes(config: Config, feature_count: int = 0) -> int:
-    """What the training of an encoder takes, or of an adapter where there are features: its largest step, or saving."""
+def training_bytes(config: Config, count: int, feature_count: int = 0) -> int:
+    """What training on `count` images takes, of an adapter where there are features: its largest step, or saving."""
     network = adapter_of(config, feature_count) if feature_count else network_of(config)
     state = network.weights * (4 if config.optimizer == "adam" else 3)  # network, average, and moments of the optimizer
     held = 2 * state + network.weights  # the guard keeps the last good state; gradients
     share = BF16_SHARE if config.precision == "bf16" else 1.0
-    step = 2 * network.weights + PAIR_BYTES * config.batch_size**2  # both directions before and after the step
+    pairs = PAIR_BYTES * config.batch_size**2  # of this loss not in a step, but when triplets are counted
+    step = 2 * network.weights + (0 if config.loss == "centroid-triplet" else pairs)  # weights before it, and moves
     step += 0 if config.device == "cuda" else int(SLACK * share * network.kept * config.batch_size)
     saving = 4 * state  # both states as the content of a file, twice in older versions of safetensors
-    whitening = 40 * WHITENING_PIXELS if config.encoder == "fast" else 0  # float32 pixels, normalised
-    return LIBRARIES + max(held + step, held + saving, whitening)
+    whitened = min(WHITENING_PIXELS, count * (config.size or 0) ** 2) if config.encoder == "fast" else 0
+    whitening = 36 * whitened + 500 * PATCH_PIXELS  # float32, three times while they are normalised
+    return LIBRARIES + max(held + step, held + pairs, held + saving, whitening)
 
 
 def network_of(config: Config) -> Network:
@@ -134,7 +135,7 @@ def advice(config: Config, train_count: int, free: int, feature_count: int) -> s
     """Which --size would fit into `free` bytes, or which batch at this size."""
 
     def fits(candidate: Config) -> bool:
-        return training_bytes(candidate, feature_count) <= free
+        return training_bytes(candidate, train_count, feature_count) <= free
 
     smaller = () if feature_count else (size for size in SIZES if size < (config.size or 0))
     size = next((size for size in smaller if fits(at_size(config, size, train_count))), None)
@@ -142,7 +143,7 @@ def advice(config: Config, train_count: int, free: int, feature_count: int) -> s
     batch = next(
         (batch for batch in batches if batch >= LEAST["batch_size"] and fits(replace(config, batch_size=batch))), None
     )
-    found = [f"--size {size} or less"] if size else []
+    found = [f"--size {size}"] if size else []
     found += [f"in Python a batch_size of {batch}"] if batch else []
     return f"give {', or '.join(found)}" if found else "let other programs end first"
 

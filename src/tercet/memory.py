@@ -20,12 +20,13 @@ import psutil
 from tercet.errors import DataError
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # their numbers in glibc's malloc.h
+BESIDE = 50 * 10**6  # bytes that come and go with any work, and count for nothing but in small ones; measured
 LARGEST_KEPT = 32 * 2**20  # bytes of a block: the most that glibc takes. Beyond, blocks go back to the system
 
 
 def require_memory(needed: int, found: str, advise: Callable[[int], str]) -> None:
     """DataError where `needed` bytes are more than are free; the sentence ends in what `advise` makes of those."""
-    free = free_memory()
+    free = max(0, free_memory() - BESIDE)
     if needed > free:
         raise DataError(
             f"found {found}, which take about {in_words(needed)} where {in_words(free)} are free; {advise(free)}."

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tercet.config import PRESETS, PRETRAINED_SIZE, Config, largest_batch, resolve
+from tercet.config import PRESETS, PRETRAINED_SIZE, Config, resolve
 from tercet.data.imageset import ImageSet
 from tercet.data.sources import Dataset, open_dataset
 from tercet.errors import UsageError
@@ -34,7 +34,7 @@ OnProgress = Callable[[str, int, int], None]  # (station, done, total)
 JPEG_NOTE = "CIFAR-10, JPEG copy"  # lossy: its figures compare with other figures on the same copy only
 SHOWN_FILES = 20  # of those left out, by name and reason
 NOTABLE_SHARE = 0.01  # of the test images; some pictures of one thing are bound to look alike: a guess
-PRECISION_IMAGES = 256  # a batch large enough to keep both cores busy in the self-test
+PRECISION_IMAGES = 256  # of a batch, enough to keep both cores busy in the self-test
 
 logger = logging.getLogger(__name__)
 
@@ -142,10 +142,7 @@ def fitting_precision(config: Config, train: ImageSet) -> str:
     if config.encoder == "pretrained":  # its features are in float32 anyway
         return "fp32"
     trial = fresh_encoder(config, train, normalize=config.normalize)
-    assert config.encoder is not None
-    assert config.size is not None
-    count = min(PRECISION_IMAGES, largest_batch(config.encoder, config.size, config.widths))
-    return choose_precision(trial, train.images[:count])
+    return choose_precision(trial, train.images[: min(PRECISION_IMAGES, config.batch_size)])
 
 
 def describe_data(dataset: Dataset, train: ImageSet, validation: ImageSet) -> dict[str, Any]:
