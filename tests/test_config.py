@@ -17,8 +17,11 @@ from tercet.config import (
     resolve,
 )
 from tercet.errors import UsageError
+from tercet.footprint import network_of
 from tercet.model.encoder import BACKBONES
 from tercet.training.losses import LOSSES
+
+PHOTOGRAPHS = {"image_count": 10**9, "size": 32, "flip": True}
 
 
 def resolved(image_count=45_000, **settings):
@@ -190,25 +193,24 @@ def test_large_images_get_smaller_batches(encoder, size, batch_size):
     assert resolve(Config(encoder=encoder, size=size), image_count=45_000, size=9, flip=True).batch_size == batch_size
 
 
-@pytest.mark.parametrize("encoder", BACKBONES)
-@pytest.mark.parametrize("size", [32, 96, 224])
-def test_what_a_step_keeps_stays_under_its_bound(encoder, size):
-    """Counted on two images against one, so that the weights do not count."""
-    kept = []
-    network = BACKBONES[encoder](128, size, Config().widths).train()
-    for count in (2, 3):
-        storages = {}
-
-        def note(tensor, storages=storages):
-            storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-            return tensor
-
-        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            outputs = network(torch.zeros(count, 3, size, size))
-        kept.append(sum(storages.values()))
-        del outputs
-    batch = min(Config().batch_size, largest_batch(encoder, size))
-    assert (kept[1] - kept[0]) * batch < 1.5e9
+@pytest.mark.parametrize("size", [10, 32, 63, 64, 96, 224])
+@pytest.mark.parametrize(
+    ("encoder", "widths"),
+    [
+        ("fast", Config().widths),
+        ("fast", (64, 256, 256)),
+        ("fast", (32, 256, 512)),
+        ("fast", (128,) * 3),
+        ("classic", ()),
+    ],
+)
+def test_what_a_step_keeps_stays_under_its_bound(encoder, widths, size):
+    """However large a batch is asked for, and whatever the widths; without what hangs on the pairs of a batch."""
+    batch = largest_batch(encoder, size, widths)
+    assert network_of(Config(encoder=encoder, widths=widths, size=size)).kept * batch < 1.5e9
+    assert batch <= 4096
+    asked = resolve(Config(encoder=encoder, widths=widths, size=size, batch_size=10**6), **PHOTOGRAPHS)
+    assert asked.batch_size == batch
 
 
 def test_resolving_twice_changes_nothing():

@@ -111,9 +111,14 @@ KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
 LEAST = {"size": 10, "margin": 0, "epochs": 0.001, "batch_size": 8, "dimensions": 1, "seed": 0, "fewest_steps": 1}
 LARGEST_SIZE = 224  # what most networks for photographs take; our own are not made for more
 
-# Pixels of a batch, so that what a step keeps for its gradients stays under 1.5 GB in float32 at any size: counted with
-# the default widths, an image of 32 takes 1 MB, one of 224 11 MB by the fast encoder and 62 MB by the classic one.
+# Pixels of a batch, so that what a step keeps for its gradients stays under 1.5 GB in float32: an image of 32 takes
+# 1 MB, one of 224 9 MB by the fast encoder of the widths below and 62 MB by the classic one.
 BATCH_PIXELS = {"fast": 500 * 96**2, "classic": 500 * 48**2}
+COUNTED_WIDTHS = (32, 128, 256)
+HALVED_SIZE = (
+    64  # from which on the fast encoder's first layer halves the image: before, a pixel takes four times as much
+)
+LARGEST_BATCH = 4096  # of any encoder, since losses compare every two images of a batch: under 0.5 GB
 
 ADAPTER_RATE = 3e-4  # of what is trained on the pretrained network's features: docs/log.md, 2026-11-24
 ADAPTER_STEPS = 300  # the same; a step takes milliseconds
@@ -135,7 +140,7 @@ def resolve(config: Config, *, image_count: int, size: int, flip: bool, has_weig
     size = config.size or size
     encoder = config.encoder or ("pretrained" if has_weights and size >= PRETRAINED_SIZE else "fast")
     # At least ten steps an epoch, where there are images enough: a guess.
-    batch_size = min(config.batch_size, max(64, image_count // 10), largest_batch(encoder, size))
+    batch_size = min(config.batch_size, max(64, image_count // 10), largest_batch(encoder, size, config.widths))
     steps_per_epoch = math.ceil(image_count / batch_size)
     optimizer = config.optimizer or ("muon" if encoder == "fast" else "adam")
     rates = {"adam": 1e-3, "muon": 0.16}  # the original project; docs/log.md, 2026-11-24
@@ -161,6 +166,15 @@ def resolve(config: Config, *, image_count: int, size: int, flip: bool, has_weig
     return replace(resolved, epochs=max(config.epochs, math.ceil(resolved.fewest_steps / steps_per_epoch)))
 
 
-def largest_batch(encoder: str, size: int) -> int:
-    """The most images of side `size` that a step of this encoder takes within `BATCH_PIXELS`."""
-    return BATCH_PIXELS.get(encoder, 500 * LARGEST_SIZE**2) // size**2
+def largest_batch(encoder: str, size: int, widths: tuple[int, ...]) -> int:
+    """The most images of side `size` that a step of this encoder takes; larger batches are brought down to it.
+
+    It hangs on no machine, so that the same configuration gives the same result on all.
+    """
+    if encoder not in BATCH_PIXELS:
+        return LARGEST_BATCH
+    pixels: float = BATCH_PIXELS[encoder]
+    if encoder == "fast":
+        broader = max(width / counted for width, counted in zip(widths, COUNTED_WIDTHS, strict=False))
+        pixels /= max(1, broader) * (1 if size >= HALVED_SIZE else 4)
+    return max(int(LEAST["batch_size"]), min(LARGEST_BATCH, int(pixels / size**2)))

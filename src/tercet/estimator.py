@@ -20,11 +20,11 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from tercet.config import PRESETS, Config, resolve
-from tercet.data.decode import stored_side
 from tercet.data.folder import natural_size
 from tercet.data.imageset import ImageSet
 from tercet.data.sources import resized
 from tercet.errors import DataError, UsageError
+from tercet.footprint import require_training_memory
 from tercet.model.pretrained import is_available
 from tercet.preparation import choose_device, fitting_precision, freeze, say_what_is_missing
 from tercet.training.bundle import Learned, train_bundle
@@ -229,22 +229,18 @@ def learn(images: ImageSet, asked: Config, validation_fraction: float) -> Learne
     if not 0 < validation_fraction < 1:
         raise UsageError(f"validation_fraction is {validation_fraction}; expected a number between 0 and 1.")
     size = asked.size or natural_size(min(images.images.shape[2:]))
-    train, validation = resized(images, stored_side(size)).split(asked.seed, validation_fraction)
+    train, validation = resized(images, size).split(asked.seed, validation_fraction)
     for name, found, left in zip(images.classes, images.class_counts(), train.class_counts(), strict=True):
         if left < 2:
             raise DataError(
                 f"found {found} images of {name!r}, of which {left} is left beside the validation part; expected two, "
                 "the pair that a triplet needs: add images, or leave the class out."
             )
-    config = resolve(
-        replace(asked, device=choose_device(asked.device)),
-        image_count=len(train),
-        size=size,
-        flip=True,
-        has_weights=is_available(),
-    )
+    asked = replace(asked, device=choose_device(asked.device))
+    config = resolve(asked, image_count=len(train), size=size, flip=True, has_weights=is_available())
     say_what_is_missing(asked, config)
     frozen = freeze(config, None)
+    require_training_memory(config, (train, validation), frozen)
     if config.precision == "auto":
         config = replace(config, precision=fitting_precision(config, train))
     return train_bundle(config, train, validation, frozen=frozen)

@@ -16,11 +16,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from tercet.config import PRESETS, PRETRAINED_SIZE, Config, largest_batch, resolve
+from tercet.config import PRESETS, PRETRAINED_SIZE, Config, resolve
 from tercet.data.imageset import ImageSet
 from tercet.data.sources import Dataset, open_dataset
 from tercet.errors import UsageError
 from tercet.evaluation.duplicates import count_duplicates
+from tercet.footprint import require_training_memory
 from tercet.model.encoder import Encoder
 from tercet.model.precision import choose_precision
 from tercet.model.pretrained import EXTRA, Backbone, frozen_encoder, is_available, open_backbone
@@ -33,7 +34,7 @@ OnProgress = Callable[[str, int, int], None]  # (station, done, total)
 JPEG_NOTE = "CIFAR-10, JPEG copy"  # lossy: its figures compare with other figures on the same copy only
 SHOWN_FILES = 20  # of those left out, by name and reason
 NOTABLE_SHARE = 0.01  # of the test images; some pictures of one thing are bound to look alike: a guess
-PRECISION_IMAGES = 256  # a batch large enough to keep both cores busy in the self-test
+PRECISION_IMAGES = 256  # of a batch, enough to keep both cores busy in the self-test
 
 logger = logging.getLogger(__name__)
 
@@ -86,16 +87,23 @@ def prepare(
     if validation is None:
         train_part, validation = train_part.split(config.seed)
     facts = describe_data(dataset, train_part, validation)
-    begun = folder.claim(asdict(config), facts["fingerprint"], overwrite=overwrite)
     facts["load_seconds"] = round(time.perf_counter() - started, 3)
-    resolved = resolve(
-        replace(config, device=device, encoder=begun["config"].get("encoder") if begun else config.encoder),
+    dataset = dataset._replace(train=train_part)  # lets the whole go
+    fill = partial(
+        resolve,
         image_count=len(train_part),
         size=dataset.size,
         flip=isinstance(data, Path) or data != "digits",
         has_weights=is_available(),
     )
+    resolved = fill(replace(config, device=device))
     frozen = freeze(resolved, network)
+    parts = (train_part, validation, dataset.test)
+    require_training_memory(resolved, parts, frozen, compares=verb == "run")  # before anything is written
+    begun = folder.claim(asdict(config), facts["fingerprint"], overwrite=overwrite)
+    if begun and begun["config"].get("encoder") != resolved.encoder:  # the extra was installed or removed since
+        resolved = fill(replace(config, device=device, encoder=begun["config"].get("encoder")))
+        frozen = freeze(resolved, network)
     if begun:
         finished = (folder.results if verb == "run" else folder.model / "config.json").exists()
         what = (
@@ -134,10 +142,7 @@ def fitting_precision(config: Config, train: ImageSet) -> str:
     if config.encoder == "pretrained":  # its features are in float32 anyway
         return "fp32"
     trial = fresh_encoder(config, train, normalize=config.normalize)
-    assert config.encoder is not None
-    assert config.size is not None
-    count = min(PRECISION_IMAGES, largest_batch(config.encoder, config.size))
-    return choose_precision(trial, train.images[:count])
+    return choose_precision(trial, train.images[: min(PRECISION_IMAGES, config.batch_size)])
 
 
 def describe_data(dataset: Dataset, train: ImageSet, validation: ImageSet) -> dict[str, Any]:

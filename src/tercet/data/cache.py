@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from tercet.data.archive import list_folder
 from tercet.data.folder import Reading
 from tercet.data.imageset import ImageSet
+from tercet.memory import in_words, require_memory
 
 FORMAT_VERSION = 2  # raise it when the same files would give other pixels, classes or paths
 
@@ -56,9 +57,11 @@ def _file_state(file: Path) -> tuple[int, int, int] | None:
 
 
 def load(file: Path) -> Reading | None:
-    """The reading kept in `file`, or None where there is none or it is damaged."""
+    """The reading kept in `file`, or None where there is none or it is damaged; DataError where it has no room."""
     if not file.is_file():
         return None
+    held = file.stat().st_size
+    require_memory(2 * held, f"images of {in_words(held)}", lambda _: "give a smaller --size or fewer images")
     try:
         with safe_open(file, framework="pt") as kept:
             about = json.loads(kept.metadata()["tercet"])

@@ -1,8 +1,8 @@
 """Class folders, as a directory or an archive, to one ImageSet a part.
 
 The files are walked twice: first their names and, where no size is asked for, their headers, so that order, number and
-size are known and the pixels have one place from the start; then their contents. Memory therefore holds the decoded
-images and a few files more. Knows nothing of caches and of how parts are split.
+size are known, so that what is too much is refused and the pixels have one place from the start; then their contents.
+Memory therefore holds the decoded images and a few files more. Knows nothing of caches and of how parts are split.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tercet.data.decode import read_short_side, stored_side
 from tercet.data.imageset import ImageSet
 from tercet.data.layout import WHOLE, Place, arrange
 from tercet.data.parallel import decode_files
+from tercet.data.room import require_room
 from tercet.errors import DataError
 
 MEASURED = 1_000  # files whose headers are all read for the natural size; of those beyond every tenth: a guess
@@ -61,6 +62,7 @@ def read_folder(source: Path, size: int | None = None, on_progress: Progress | N
         )
     if size is None:
         size = natural_size(median(short_sides) if short_sides else 0)
+    require_room(len(places), size)
     side = stored_side(size)
     pixels = np.empty((len(places), 3, side, side), dtype=np.uint8)
     unread = _decode_into(pixels, source, {place.path: row for row, place in enumerate(places)}, on_progress)

@@ -1,21 +1,35 @@
 """Labelled images as NumPy arrays in an `.npz`: `images` and `labels`, or both for `train_` and `test_`.
 
 Images are uint8 `[N, H, W, 3]` or `[N, H, W]`; labels are names, or numbers which `classes`, if there, gives names to.
-Nothing is unpickled, so an array of Python objects is refused.
+Nothing is unpickled, so an array of Python objects is refused; so is one that its header makes too large for memory.
 """
 
 from __future__ import annotations
 
+import math
+import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
 
 from tercet.data.archive import check_growth
 from tercet.data.imageset import ImageSet
 from tercet.errors import DataError
+from tercet.memory import require_memory
 
+NAMES = ("images", "labels", "classes")
+HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}  # by version; others hold records
 PREFIXES = {"train": "train_", "test": "test_", "validation": "validation_"}
+
+
+class Header(NamedTuple):
+    """Of an array in a file: its shape, and its size in bytes."""
+
+    shape: tuple[int, ...]
+    size: int
 
 
 def read_npz(file: Path) -> dict[str, ImageSet]:
@@ -42,17 +56,40 @@ def read_npz(file: Path) -> dict[str, ImageSet]:
     }
 
 
-def _load(file: Path) -> dict[str, Any]:
+def _load(file: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(file, allow_pickle=False) as kept:
-            check_growth(file, sum(member.file_size for member in kept.zip.infolist()))
-            arrays = {name: kept[name] for name in kept.files if name.endswith(("images", "labels", "classes"))}
-        if strangers := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
-            raise ValueError(f"{strangers[0]} is no array")
-        return arrays
+        with zipfile.ZipFile(file) as archive:
+            check_growth(file, sum(member.file_size for member in archive.infolist()))
+            members = {member.removesuffix(".npy"): member for member in archive.namelist()}
+            members = {name: member for name, member in members.items() if name.endswith(NAMES)}
+            _require_room({name: _header(archive, member) for name, member in members.items()})
+            return {name: _read(archive, member) for name, member in members.items()}
     except DataError:
         raise
-    except (
-        Exception
-    ) as error:  # what is damaged, or is an .npy, or claims a size that no memory has, fails in many ways
+    except Exception as error:  # what is damaged, or claims what it does not hold, fails in many ways
         raise DataError(f"{str(file)!r} is no readable .npz of plain arrays ({error}); save it again.") from error
+
+
+def _header(archive: zipfile.ZipFile, member: str) -> Header:
+    """What an array says of itself before its values come; ValueError where it is no plain array."""
+    with archive.open(member) as stream:
+        if (version := npy.read_magic(stream)) not in HEADERS:
+            raise ValueError(f"version {version} of the format")
+        shape, _, kind = HEADERS[version](stream)
+    return Header(shape, math.prod(shape) * kind.itemsize)
+
+
+def _require_room(headers: dict[str, Header]) -> None:
+    """DataError where arrays and what is made of them are too much: of images a copy, of gray ones in colour."""
+    needed = sum(
+        header.size * (7 if len(header.shape) == 3 else 2) if name.endswith("images") else header.size * 4
+        for name, header in headers.items()
+    )
+    shapes = ", ".join(f"{name} {list(header.shape)}" for name, header in headers.items())
+    require_memory(needed, f"the arrays {shapes}", lambda _: "give fewer or smaller images")
+
+
+def _read(archive: zipfile.ZipFile, member: str) -> NDArray[Any]:
+    with archive.open(member) as stream:
+        array: NDArray[Any] = npy.read_array(stream, allow_pickle=False)
+    return array

@@ -21,6 +21,7 @@ from tercet.data.decode import fit, stored_side
 from tercet.data.folder import Progress, natural_size, read_folder
 from tercet.data.imageset import ImageSet
 from tercet.data.npz import read_npz
+from tercet.data.room import require_room
 from tercet.errors import DataError, UsageError
 
 SPLIT_SEED = 0  # fixed, so that everyone who opens a data set has the same test images
@@ -70,6 +71,7 @@ def _digits(size: int) -> ImageSet:
     images, labels = load_digits(return_X_y=True)
     levels = np.rint(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
     side = stored_side(size)
+    require_room(len(images), size, copies=3)
     pixels = [fit(Image.fromarray(level).convert("RGB"), side, Image.Resampling.BICUBIC) for level in levels]
     return ImageSet.from_arrays(np.stack(pixels), labels)
 
@@ -109,13 +111,15 @@ def _open_path(path: Path, size: int | None, on_progress: Progress | None) -> Da
 
 def _open_arrays(name: str, parts: dict[str, ImageSet], size: int | None) -> Dataset:
     size = size or natural_size(min(parts["train"].images.shape[2:]))
-    return _divide(name, {part: resized(images, stored_side(size)) for part, images in parts.items()}, size)
+    return _divide(name, {part: resized(images, size) for part, images in parts.items()}, size)
 
 
-def resized(images: ImageSet, side: int) -> ImageSet:
-    """The centre squares of the images, resized to `side` pixels; without their paths."""
+def resized(images: ImageSet, size: int) -> ImageSet:
+    """The centre squares of the images as they are kept for a network of `size`; without their paths."""
+    side = stored_side(size)
     if images.images.shape[2:] == (side, side):
         return images
+    require_room(len(images), size)
     pixels = np.empty((len(images), side, side, 3), dtype=np.uint8)
     for row, image in enumerate(images.images):
         pixels[row] = fit(Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()), side)

@@ -20,6 +20,7 @@ from tercet.data.augment import center_crop
 
 WHITENING_IMAGES = 5_000  # Jordan 2024 takes as many
 WHITENING_PIXELS = WHITENING_IMAGES * 32**2  # larger images hold more patches, so fewer are taken
+PATCH_PIXELS = 2**17  # whose patches are held at a time, up to 60 MB: all of them would be over a gigabyte
 DIRECTIONS = 12  # of a patch, the strongest: docs/log.md, 2026-11-24
 FAINTEST = 1e-2  # variance, of pixels of variance 1, from which on directions are damped: docs/log.md, 2026-11-24
 
@@ -78,8 +79,11 @@ class FastBackbone(nn.Module):
     def whiten(self, pixels: Float[Tensor, "B 3 H W"]) -> None:
         """Set the stem to the principal directions of patches, scaled to unit variance, and their negatives."""
         size = self.stem.kernel_size
-        patches = nn.functional.unfold(pixels, size).transpose(1, 2).flatten(0, 1).double()  # [patches, 3 * side^2]
-        variances, directions = torch.linalg.eigh(patches.T @ patches / len(patches))  # the strongest are the last
+        products, count = torch.zeros(()), 0
+        for few in pixels.split(max(1, PATCH_PIXELS // pixels[0, 0].numel())):
+            patches = nn.functional.unfold(few, size).transpose(1, 2).flatten(0, 1).double()  # [patches, 3 * side^2]
+            products, count = products + patches.T @ patches, count + len(patches)
+        variances, directions = torch.linalg.eigh(products / count)  # the strongest are the last
         whitening = (directions / (variances + FAINTEST).sqrt()).T[-DIRECTIONS:]
         filters = whitening.reshape(DIRECTIONS, 3, *size).to(pixels.dtype)
         self.stem.weight.copy_(torch.cat([filters, -filters]))
