@@ -121,9 +121,7 @@ PROMISES = [
         ("test_power_loss", "test_power_loss_data"),
     ),
     Promise("Two processes do not spoil one folder", "the same run twice at once", ("test_lock",)),
-    Promise(
-        "Too little memory is a sentence", "what would not fit is refused before it is tried", ("test_memory_refusal",)
-    ),
+    Promise("Too little memory is a sentence", "what would not fit is refused before it is tried", ("test_memory",)),
 ]
 
 

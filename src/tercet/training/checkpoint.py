@@ -11,6 +11,7 @@ import copy
 import io
 import json
 import logging
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -158,9 +159,15 @@ class Checkpoint:
     def __init__(self, folder: Path | None, key: str) -> None:
         self.folder = folder
         self.key = key
+        self._saved = time.monotonic()
+
+    def age_seconds(self) -> float:
+        """The seconds since the last save, or since there was nothing to save."""
+        return time.monotonic() - self._saved
 
     def save(self, state: TrainingState) -> None:
         """Write the state; the one before it stays as the second generation."""
+        self._saved = time.monotonic()
         if self.folder is None:
             return
         make_folder(self.folder)
