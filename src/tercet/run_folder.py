@@ -25,7 +25,7 @@ import torch
 
 from tercet.config import Config
 from tercet.errors import DataError, UsageError
-from tercet.files import is_unfinished, make_folder, remove_unfinished, write_atomically
+from tercet.files import is_unfinished, make_folder, remove_unfinished, sync_folder, write_atomically
 from tercet.ownership import NAMES as OWNERS_FILES
 from tercet.ownership import Ownership
 
@@ -98,6 +98,7 @@ class RunFolder:
                 shutil.rmtree(path)
             elif path != self._record and path.name not in OWNERS_FILES:
                 path.unlink()
+        sync_folder(self.path)  # or a loss of power might bring back all but `run.json`
         self._record.unlink()
 
     def _same(self, asked: Mapping[str, Any], fingerprint: str | None) -> dict[str, Any]:

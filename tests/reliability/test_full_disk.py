@@ -131,8 +131,8 @@ def test_a_read_only_folder_is_said_at_the_start_and_on_going_on(place, capsys, 
         assert main([*command[:-1], "whole"]) == 0
     capsys.readouterr()
     saved = max(number for number, call in enumerate(disk.calls) if call.startswith("fsync whole/checkpoints/encoder"))
-    with refusing(place / "run", saved + 1):
-        check_failure(main(command), capsys, "run")
+    with refusing(place / "run", saved + 1, code):
+        assert "owner" not in check_failure(main(command), capsys, "run", reasons)
     kept = contents(place / "run/checkpoints/encoder")
     assert kept
     with refusing(place / "run", 0, code):

@@ -18,6 +18,7 @@ from tercet.config import Config
 from tercet.errors import ModelError
 from tercet.files import is_unfinished, replacing, write_atomically
 from tercet.model.bundle import load_bundle
+from tercet.run_folder import RunFolder
 from tercet.training.checkpoint import Checkpoint, TrainingState
 
 TINY = Config(epochs=1, fewest_steps=6, batch_size=12, widths=(4, 4, 4), dimensions=4, precision="fp32")
@@ -88,6 +89,23 @@ def test_a_bundle_is_whole_or_says_that_it_is_not(root, survives, loses, count):
 
     survives(history.crashes(), check, count)
     loses(history.without("files").crashes(), check)
+    loses(history.without("folders").crashes(), check)
+
+
+@counts(few=100, full=None)
+def test_an_overwrite_can_be_given_again(root, survives, loses, count):
+    (root / "run/model").mkdir(parents=True)
+    for name in ("run.json", "results.json", "model/config.json"):
+        (root / "run" / name).write_text("{}")
+    with recording(root) as history, RunFolder(root / "run") as folder:
+        folder.claim({}, None, overwrite=True)
+        folder.write_json("run.json", {})
+
+    def check(folder, _notes):
+        with RunFolder(folder / "run") as again:
+            again.claim({}, None, overwrite=True)
+
+    survives(history.crashes(), check, count)
     loses(history.without("folders").crashes(), check)
 
 
