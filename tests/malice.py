@@ -115,67 +115,70 @@ IMAGES = {
 }
 
 
-def hostile_commands(place: Path, images: Path, run: Path, payload: Payload) -> Iterator[tuple[list[str], str]]:
-    """Files below `place`, each with a command that is given it, and what that says; "" where it is harmless."""
-    count, command_line = 0, ["predict", str(next(images.rglob("*.png")))]
+class Files:
+    """Hostile files below a place, each in a folder of its own, and copies of a run in which one replaces another."""
 
-    def write(name: str, content: bytes) -> str:
-        nonlocal count
-        count += 1
-        (place / str(count)).mkdir(parents=True)
-        (place / str(count) / name).write_bytes(content)
-        return str(place / str(count) / name)
+    def __init__(self, place: Path, run: Path) -> None:
+        self.place, self.run, self.count = place, run, 0
 
-    def replaced(name: str, content: bytes) -> str:
-        """A copy of the run in which a file is another."""
-        nonlocal count
-        count += 1
-        copy = shutil.copytree(run, place / str(count))
+    def write(self, name: str, content: bytes) -> str:
+        self.count += 1
+        file = self.place / str(self.count) / name
+        file.parent.mkdir(parents=True)
+        file.write_bytes(content)
+        return str(file)
+
+    def replaced(self, name: str, content: bytes) -> str:
+        self.count += 1
+        copy = shutil.copytree(self.run, self.place / str(self.count))
         (copy / name).write_bytes(content)
         return str(copy)
 
-    raw, saved = pickle.dumps(payload, payload.way % 6), torch_file(payload)
+
+def hostile_data(files: Files, payload: Payload) -> Iterator[tuple[list[str], str]]:
+    """Commands that are given hostile images and data, and what each says."""
+    raw, saved, model = pickle.dumps(payload, payload.way % 6), torch_file(payload), ["--model", str(files.run)]
     pixels, labels = np.zeros((8, 8, 8, 3), np.uint8), np.arange(8) % 2
     single = io.BytesIO()
     np.save(single, objects(payload))
-    for name in ("a.pt", "a.pth", "a.pkl", "a.npy", "a.safetensors", "a.onnx"):
-        yield ["evaluate", write(name, saved if "pt" in name else raw), "--model", str(run)], "expected a folder"
-        yield [*command_line, "--model", write(name, saved)], "found no model"
     for content in (
         *(arrays(images=payload, labels=labels), arrays(images=pixels, labels=payload)),
-        *(arrays(images=pixels, labels=labels, classes=payload), raw, single.getvalue(), saved),
-        *(zipped(**{"images.npy": raw, "labels.npy": raw}), arrays(train_images=payload, train_labels=payload)),
+        *(arrays(images=pixels, labels=labels, classes=payload), arrays(train_images=payload, train_labels=payload)),
+        *(raw, single.getvalue(), zipped(**{"images.npy": raw, "labels.npy": raw})),
     ):
-        yield (
-            ["evaluate", write("a.npz", content), "--model", str(run)],
-            "found the arrays" if content == saved else "no readable .npz",
-        )
+        yield ["evaluate", files.write("a.npz", content), *model], "no readable .npz"
+    yield ["evaluate", files.write("a.npz", saved), *model], "found the arrays"
+    for name in ("a.pt", "a.pth", "a.pkl", "a.npy", "a.safetensors", "a.onnx"):
+        yield ["evaluate", files.write(name, saved if "pt" in name else raw), *model], "expected a folder"
+    for name, content in {**IMAGES, "a.webp": raw, "a.tiff": saved}.items():
+        yield ["predict", files.write(name, content), *model], "not a JPEG"
+    archive = zipped(**{f"{label}/{number}.png": raw for label in "ab" for number in range(4)})
+    yield ["evaluate", files.write("a.zip", archive), *model], "fewer than 4"
+
+
+def hostile_models(files: Files, image: Path, payload: Payload) -> Iterator[tuple[list[str], str]]:
+    """Commands that are given hostile models, runs and indexes, and what each says; "" where the file is not read."""
+    raw, saved, predict = (
+        pickle.dumps(payload, payload.way % 6),
+        torch_file(payload),
+        ["predict", str(image), "--model"],
+    )
+    for name in ("a.pt", "a.pkl", "a.safetensors", "a.onnx"):
+        yield [*predict, files.write(name, saved if "pt" in name else raw)], "found no model"
     for content in (raw, saved):
-        yield [*command_line, "--model", replaced("model/model.safetensors", content)], "is damaged"
-        for name in ("embeddings.npz", "tsne.npz", "examples.npz"):
-            yield ["report", replaced(name, content)], "" if content == saved else "unreadable"
-        yield ["predict", write("a.png", content), "--model", str(run)], "not a JPEG"
-        yield ["search", command_line[1], "--index", replaced("index/vectors-1.npy", content) + "/index"], "is damaged"
-    for name, names in (("embeddings.npz", ("test", "test_labels")), ("tsne.npz", ("points",)), ("examples.npz", ())):
-        content = arrays(**dict.fromkeys((*names, "queries", "neighbors", "mistakes", "train"), payload))
-        yield ["report", replaced(name, content)], "unreadable"
+        yield [*predict, files.replaced("model/model.safetensors", content)], "is damaged"
+        index = files.replaced("index/vectors-1.npy", content) + "/index"
+        yield ["search", str(image), "--index", index], "is damaged"
     for text in CONFIGS:
         content = (text % payload.canary if "%s" in text else text).encode()
-        yield [*command_line, "--model", replaced("model/config.json", content)], "model"
+        yield [*predict, files.replaced("model/config.json", content)], "model"
+    for name in ("embeddings.npz", "tsne.npz", "examples.npz"):
+        names = ("test", "test_labels", "train", "points", "queries", "neighbors", "mistakes")
+        for content in (raw, arrays(**dict.fromkeys(names, payload))):
+            yield ["report", files.replaced(name, content)], "unreadable"
     card = f"---\nlicense: !!python/object/apply:os.system ['touch {payload.canary}']\n---\n".encode()
-    yield [*command_line, "--model", replaced("README.md", card)], ""
-    yield ["report", replaced("README.md", card)], ""
-    for name, content in IMAGES.items():
-        yield ["predict", write(name, content), "--model", str(run)], "not a JPEG"
-    yield (
-        [
-            "evaluate",
-            write("a.zip", zipped(**{f"{label}/{n}.png": raw for label in "ab" for n in range(4)})),
-            "--model",
-            str(run),
-        ],
-        "fewer than 4",
-    )
+    for command in (predict, ["report"]):
+        yield [*command, files.replaced("README.md", card)], ""
 
 
 def hostile_batches(place: Path, canary: Path) -> Iterator[Path]:

@@ -3,12 +3,13 @@
 import html.parser
 import pickle
 from collections import Counter
+from itertools import chain
 
 import pytest
 import yaml
 from PIL import Image
 
-from malice import Payload, hostile_batches, hostile_commands, run_commands
+from malice import Files, Payload, hostile_batches, hostile_data, hostile_models, run_commands
 from pictures import write_folder
 from reliability.tiers import counts
 
@@ -41,7 +42,9 @@ def finished(images, tmp_path_factory):
 def test_nothing_is_executed(images, finished, tmp_path, record_property, count):
     canary, commands, expected = tmp_path / "canary", [], []
     for way in range(count):
-        for command, says in hostile_commands(tmp_path / f"way {way}", images, finished, Payload(canary, way)):
+        files, payload = Files(tmp_path / f"way {way}", finished), Payload(canary, way)
+        image = images / "plain" / "000.png"
+        for command, says in chain(hostile_data(files, payload), hostile_models(files, image, payload)):
             commands.append(command)
             expected.append(says)
     archives = list(hostile_batches(tmp_path / "archives", canary))
@@ -57,18 +60,18 @@ def test_nothing_is_executed(images, finished, tmp_path, record_property, count)
     record_property("commands", len(commands))
 
 
-def test_the_canary_would_be_seen(images, finished, tmp_path):
-    """What the payload does where it is trusted, and that such trust would be noticed."""
+def test_the_canary_would_be_seen(tmp_path):
+    """What the payload does where it is trusted."""
     for way in range(3):
         pickle.loads(pickle.dumps(Payload(tmp_path / f"{way}", way)))
         assert (tmp_path / f"{way}").exists()
 
 
 @pytest.mark.slow
-def test_trust_would_be_noticed(images, finished, tmp_path):
+def test_trust_would_be_noticed(finished, tmp_path):
     canary = tmp_path / "canary"
     trusting = "import numpy\nload = numpy.load\nnumpy.load = lambda file, **_: load(file, allow_pickle=True)\n"
-    hostile = hostile_commands(tmp_path / "files", images, finished, Payload(canary, 0))
+    hostile = hostile_data(Files(tmp_path / "files", finished), Payload(canary, 0))
     commands = [command for command, _ in hostile if command[1].endswith(".npz")]
     assert any(touched for *_, touched in run_commands(commands, canary, [], before=trusting))
 
