@@ -17,29 +17,32 @@ from tercet.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Settings of one run. A comment gives each value's origin: a paper, a measured run (docs/log.md), or "guess"."""
+    """Settings of one run. A comment gives each value's origin: a paper, a measured run (docs/log.md), or "guess".
+
+    None stands for what follows from the data or the other settings. UsageError where a value means nothing.
+    """
 
     # Encoder
-    encoder: str | None = None
+    encoder: str | None = None  # "fast", "classic" or "pretrained"
     backbone: str | None = None  # names a frozen network of one's own, where `encoder` is "pretrained"
     widths: tuple[int, ...] = (32, 128, 256)  # of the fast encoder's groups; a prototype's, else a guess
-    dimensions: int = 128  # the original project
-    normalize: bool = True  # Schroff et al. 2015
-    size: int | None = None  # side of the images in pixels
+    dimensions: int = 128  # numbers of an embedding: the original project
+    normalize: bool = True  # embeddings of unit length: Schroff et al. 2015
+    size: int | None = None  # side of the images in pixels, 10 to 224
 
     # Loss
-    loss: str | None = None
+    loss: str | None = None  # "centroid-triplet", "triplet", "supcon" or, for one of your own, "custom"
     custom_loss: str | None = None  # name of a loss of one's own, where `loss` is "custom"
-    mining: str | None = None  # of the loss "triplet"; asking for one asks for that loss
-    margin: float | None = None
-    temperature: float | None = None
+    mining: str | None = None  # "all", "semi-hard", "hard" or "random"; asking for one asks for the loss "triplet"
+    margin: float | None = None  # in squared distance
+    temperature: float | None = None  # of "centroid-triplet" in squared distance, of "supcon" in cosine
 
     # Learning
     epochs: float = 4  # what three minutes allow on two cores; of 2.5 the last epoch ends after half of its steps
     fewest_steps: int | None = None  # small sets take more epochs to reach it
-    batch_size: int = 500  # a guess
-    optimizer: str | None = None
-    learning_rate: float | None = None
+    batch_size: int = 500  # images a step at most, fewer of small sets and large images: a guess
+    optimizer: str | None = None  # "muon" or "adam"
+    learning_rate: float | None = None  # at its peak
     momentum: float = 0.6  # with the rate of Muon below: docs/log.md, 2026-11-24
     weight_decay: float = 0.0  # a guess; Muon holds the filters at a fixed norm
     skip_share: float = 0.5  # of each class, what a pass leaves out as learnt: docs/log.md, 2026-11-24
@@ -49,14 +52,14 @@ class Config:
     label_smoothing: float = 0.1  # of the CNN baseline; Szegedy et al. 2016
 
     # Augmentation
-    flip: bool | None = None
+    flip: bool | None = None  # whether a mirrored image still shows its class
     crop_padding: int = 2  # Jordan 2024
     cutout: int = 0  # short runs do not overfit: a guess
 
     # Machine
-    seed: int = 0
-    precision: str = "auto"
-    device: str = "auto"
+    seed: int = 0  # of the split, the first weights and the order of images
+    precision: str = "auto"  # or "fp32" or "bf16"; "auto" tries both
+    device: str = "auto"  # or "cpu", "cuda" or "mps"; "auto" takes the fastest present
 
     def __post_init__(self) -> None:
         """Refuse values that mean nothing, by the name of the option."""

@@ -12,7 +12,7 @@ from numbers import Integral
 from typing import Any, TypeVar
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state, column_or_1d
@@ -164,7 +164,9 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
 
 class TripletClassifier(ClassifierMixin, TripletEmbedder):  # type: ignore[misc]
-    """Classifier by a small network on an embedding that the triplet loss has trained; `transform` gives the embedding.
+    """Classifier by a small network on an embedding that the triplet loss has trained.
+
+    `TripletEmbedder.fit` and `TripletEmbedder.transform` are its methods too.
 
     Parameters, attributes, notes and references are those of `TripletEmbedder`.
 
@@ -175,7 +177,7 @@ class TripletClassifier(ClassifierMixin, TripletEmbedder):  # type: ignore[misc]
     >>> classifier.fit(images, labels).predict(others)  # doctest: +SKIP
     """
 
-    def predict(self, X: Any) -> NDArray[Any]:
+    def predict(self, X: Any) -> Shaped[np.ndarray, " N"]:
         """The most probable class of each image."""
         probabilities = self.predict_proba(X)
         return np.asarray(self.classes_[probabilities.argmax(1)])

@@ -46,7 +46,8 @@ def train(
     `loss(embeddings, labels)` replaces the configured loss. `backbone` takes the place of the network pretrained on
     ImageNet: an `nn.Module` from pixels `[B, 3, H, W]`, scaled as (x - 127) / 128, to features `[B, F]`, which stays
     frozen; or a safetensors file with other weights of EfficientNet-Lite0. The same call again goes on where it was
-    interrupted.
+    interrupted. DataError where the data cannot be trained on or has no room in memory, UsageError where settings mean
+    nothing or `out` holds something else, TrainingError where training goes wrong beyond help.
     """
     config = _with_backbone(_with_loss(config, loss), backbone)
     with RunFolder(out) as folder:

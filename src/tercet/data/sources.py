@@ -46,10 +46,10 @@ def open_dataset(source: str | Path, *, size: int | None = None, on_progress: Pr
     """Open a built-in data set by name, or a folder, archive or `.npz` by path.
 
     A `Path` is always a path; a folder that bears a built-in's name is written `./digits` as text. Images are kept for
-    a network of `size` x `size`: squares of `stored_side(size)`. By default `size` is 32 where the shorter sides of the
+    a network of `size` x `size`, beyond 32 an eighth larger. By default `size` is 32 where the shorter sides of the
     images have a median of at most 48, 64 where it is below 96, else 128. Without a test part a stratified fifth is
     split off, the same one each time. `on_progress(done, total)` is called as files are decoded; a total of 0 means
-    that it is not known yet.
+    that it is not known yet. DataError where images cannot be read, cannot be trained on or have no room in memory.
     """
     if size is not None and size < 1:
         raise UsageError(f"found the image size {size}; expected 1 pixel or more.")

@@ -27,13 +27,13 @@ from tercet.geometry.metrics import accuracy, balanced_accuracy, confusion_matri
 class Results:
     """All figures of a run, as in `results.json`."""
 
-    data: dict[str, Any]
-    methods: dict[str, dict[str, Any]]
-    retrieval: dict[str, float | None]
-    calibration_error: float
-    verdict: str
-    timing: dict[str, float] = field(default_factory=dict)  # seconds
-    peak_memory_bytes: int | None = None
+    data: dict[str, Any]  # name, classes, number of images of each part
+    methods: dict[str, dict[str, Any]]  # by name: test_accuracy, ci95, balanced_accuracy, macro_f1, per_class, ...
+    retrieval: dict[str, float | None]  # recall@1 and map@r among the test images
+    calibration_error: float  # expected, of the triplet encoder with its head; 0 to 1
+    verdict: str  # ahead of the CNN, level with it or behind, by a paired test; empty where it was not compared
+    timing: dict[str, float] = field(default_factory=dict)  # seconds by station
+    peak_memory_bytes: int | None = None  # of the process; None where the system does not tell
 
     def to_json(self) -> str:
         """As JSON text; a number that does not exist, such as the recall of an empty class, becomes null."""
