@@ -92,7 +92,12 @@ class RunFolder:
                 )
 
     def _clear(self) -> None:
-        """Remove all but what says whose the folder is; `run.json` last, so that it stays a run folder till then."""
+        """Remove all but what says whose the folder is: first what says that the run is finished, `run.json` last.
+
+        So, cut short, it is an unfinished run folder.
+        """
+        for finished in (self.results, self.model / "config.json"):
+            finished.unlink(missing_ok=True)
         for path in self.path.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
