@@ -54,6 +54,7 @@ def test_the_command_keeps_a_line_each_and_measures_nothing_twice(quick, monkeyp
     assert "| hard | 40 | 500.0 | 500.0 | - | - |" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_peak_memory_is_that_since_the_restart():
     """In a process of its own: one that has freed memory before may keep it and need no more."""
     program = """

@@ -117,6 +117,7 @@ def test_every_peer_learns_and_its_own_weights_move(dataset, monkeypatch, method
     assert not any(torch.equal(weight, first) for weight, first in own)
 
 
+@pytest.mark.slow
 def test_peers_are_tuned_paced_run_and_shown(dataset, monkeypatch, capsys):
     pytest.importorskip("pytorch_metric_learning")
     monkeypatch.setattr(peers, "seconds_per_step", partial(rates.seconds_per_step, rounds=1))

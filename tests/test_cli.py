@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -171,33 +170,6 @@ def test_damaged_model_is_one_sentence(model: Path, tmp_path: Path, capsys: pyte
     assert "is damaged" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signal_ends_with_its_status_and_leaves_a_resumable_run(
-    number: signal.Signals, status: int, tmp_path: Path
-) -> None:
-    environment = {**os.environ, "TERCET_CACHE": str(tmp_path / "cache"), "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-m", "tercet", "train", "digits", "--out", str(tmp_path / "run"), "--precision", "fp32"]
-    process = subprocess.Popen(
-        command,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-        # A shell that starts the tests in the background has them ignore SIGINT, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    assert process.stderr is not None
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "run/run.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    process.send_signal(number)
-    _, said = process.communicate(timeout=30)
-    assert process.returncode == status
-    assert said.endswith("tercet: interrupted; the same command goes on where it stopped.\n")
-    assert "Traceback" not in said
-    assert not (tmp_path / "run/model").exists()
-
-
 @pytest.fixture
 def official(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small archive that passes for the official one."""
@@ -220,6 +192,7 @@ def test_fetch_says_where_the_data_lies_and_that_it_was_there(
     assert capsys.readouterr().out == f"cifar10 was already {said}"
 
 
+@pytest.mark.slow
 def test_an_interrupted_fetch_goes_on(official: Path, tmp_path: Path) -> None:
     line = f"import sys; from tercet.data import cifar10; cifar10.CHECKSUMS = {cifar10.CHECKSUMS!r}"
     line += "; from tercet.cli import main; sys.exit(main())"

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,16 +11,10 @@ from pytorch_metric_learning.losses import ProxyAnchorLoss
 
 import tercet
 from pictures import CLASSES, write_folder
-from tercet.config import Config
+from small_run import METHODS, SMALL, weights, without_times
 from tercet.errors import DataError, UsageError
 from tercet.pipeline import evaluate, report
 from tercet.run_folder import RunFolder
-
-SMALL = Config(epochs=2, fewest_steps=16, batch_size=24, widths=(8, 16, 16), dimensions=16, precision="fp32")
-METHODS = {
-    *("triplet_mlp_head", "triplet_linear_head", "triplet_knn"),
-    *("cnn_cross_entropy", "logistic_regression", "majority"),
-}
 
 
 @pytest.fixture(scope="module")
@@ -34,18 +27,6 @@ def finished(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "whole"
     tercet.run(folder, out=out, config=SMALL)
     return out
-
-
-def weights(run: Path) -> bytes:
-    return (run / "model" / "model.safetensors").read_bytes()
-
-
-def without_times(results: Path) -> dict:
-    kept = json.loads(results.read_text())
-    kept.pop("timing"), kept.pop("peak_memory_bytes")
-    for figures in kept["methods"].values():
-        figures.pop("fit_seconds")
-    return kept
 
 
 def test_run_folder_keeps_its_contract(finished: Path) -> None:
@@ -101,34 +82,6 @@ def test_same_seed_same_bytes(folder: Path, finished: Path, tmp_path: Path) -> N
     assert without_times(tmp_path / "again/results.json") == without_times(finished / "results.json")
 
 
-@pytest.mark.parametrize(("station", "step"), [("encoder", 5), ("CNN baseline", 9), ("t-SNE", 0)])
-def test_interrupted_run_goes_on_to_the_same_bytes(
-    folder: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, station: str, step: int
-) -> None:
-    monkeypatch.setattr("tercet.training.loop.CHECKPOINT_SECONDS", 0.0)
-
-    def interrupt(at: str, done: int, total: int) -> None:
-        if (at, done) == (station, step):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        tercet.run(folder, out=tmp_path / "run", config=SMALL, on_progress=interrupt)
-    assert not (tmp_path / "run/results.json").exists()
-    first_steps: dict[str, int] = {}
-    tercet.run(
-        folder,
-        out=tmp_path / "run",
-        config=SMALL,
-        on_progress=lambda at, done, total: first_steps.setdefault(at, done),
-    )
-    assert weights(tmp_path / "run") == weights(finished)
-    assert without_times(tmp_path / "run/results.json") == without_times(finished / "results.json")
-    if station == "encoder":
-        assert first_steps["encoder"] == step  # steps before the last checkpoint are not repeated
-    else:
-        assert "encoder" not in first_steps
-
-
 def test_finished_run_is_not_repeated(folder: Path, finished: Path) -> None:
     before = (finished / "results.json").stat().st_mtime_ns
     calls: list[str] = []
@@ -159,21 +112,6 @@ def test_overwrite_replaces_a_run_and_nothing_else(folder: Path, tmp_path: Path)
     assert json.loads((tmp_path / "run/run.json").read_text())["seed"] == 1
 
 
-def test_an_overwrite_that_is_cut_short_leaves_an_unfinished_run(
-    folder: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = tmp_path / "run"
-    shutil.copytree(finished, out)
-    with monkeypatch.context() as patch:
-        patch.setattr(shutil, "rmtree", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            tercet.run(folder, out=out, config=SMALL, overwrite=True)
-    assert (out / "run.json").exists()
-    tercet.run(folder, out=out, config=SMALL)
-    assert weights(out) == weights(finished)
-    assert without_times(out / "results.json") == without_times(finished / "results.json")
-
-
 def test_bundle_answers_as_the_run_did(folder: Path, finished: Path) -> None:
     bundle = tercet.load(finished)
     with (finished / "predictions.csv").open(newline="") as file:
@@ -191,32 +129,6 @@ def test_evaluate_gives_the_figures_of_the_run(folder: Path, finished: Path, tmp
     assert judged.retrieval == pytest.approx(run["retrieval"])
     with pytest.raises(DataError, match="has the classes 0, 1"):
         evaluate("digits", tercet.load(finished))
-
-
-def test_seeds_report_mean_and_deviation(folder: Path, tmp_path: Path) -> None:
-    results = tercet.run(folder, out=tmp_path / "seeds", config=SMALL, seeds=2)
-    figures = results.methods["triplet_mlp_head"]
-    singles = [
-        json.loads((tmp_path / f"seeds/seed-{seed}/results.json").read_text())["methods"]["triplet_mlp_head"]
-        for seed in (0, 1)
-    ]
-    assert figures["seeds"]["values"] == [single["test_accuracy"] for single in singles]
-    assert figures["test_accuracy"] == pytest.approx(np.mean(figures["seeds"]["values"]))
-    assert "paired over 2 seeds" in results.verdict
-    assert (tmp_path / "seeds/report.html").is_file()
-    with pytest.raises(UsageError, match="seeds"):
-        tercet.run(folder, out=tmp_path / "seeds", config=SMALL, seeds=3)
-
-
-@pytest.mark.slow
-def test_interrupted_seeds_go_on(folder: Path, tmp_path: Path) -> None:
-    def interrupt(station: str, done: int, total: int) -> None:
-        if station == "seed 0: CNN baseline":
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        tercet.run(folder, out=tmp_path / "seeds", config=SMALL, seeds=2, on_progress=interrupt)
-    assert tercet.run(folder, out=tmp_path / "seeds", config=SMALL, seeds=2).methods.keys() == METHODS
 
 
 def test_run_without_its_page_gets_it(folder: Path, finished: Path) -> None:

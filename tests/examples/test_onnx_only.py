@@ -52,6 +52,7 @@ def test_images_of_any_shape_are_read_as_tercet_reads_them(script: dict, size: t
         )
 
 
+@pytest.mark.slow
 def test_it_runs_without_torch_and_tercet(tmp_path: Path) -> None:
     bundle = small_bundle()
     folder = tmp_path / "with space and ü"

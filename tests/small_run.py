@@ -1,0 +1,24 @@
+"""A run that takes seconds, and what must repeat of it."""
+
+import json
+from pathlib import Path
+
+from tercet.config import Config
+
+SMALL = Config(epochs=2, fewest_steps=16, batch_size=24, widths=(8, 16, 16), dimensions=16, precision="fp32")
+METHODS = {
+    *("triplet_mlp_head", "triplet_linear_head", "triplet_knn"),
+    *("cnn_cross_entropy", "logistic_regression", "majority"),
+}
+
+
+def weights(run: Path) -> bytes:
+    return (run / "model" / "model.safetensors").read_bytes()
+
+
+def without_times(results: Path) -> dict:
+    kept = json.loads(results.read_text())
+    kept.pop("timing"), kept.pop("peak_memory_bytes")
+    for figures in kept["methods"].values():
+        figures.pop("fit_seconds")
+    return kept

@@ -1,0 +1,95 @@
+"""Runs that are interrupted go on to the same bytes, and runs of several seeds; each takes a while."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tercet
+from pictures import write_folder
+from small_run import METHODS, SMALL, weights, without_times
+from tercet.errors import UsageError
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("pictures"), 24)
+
+
+@pytest.fixture(scope="module")
+def finished(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    tercet.run(folder, out=out, config=SMALL)
+    return out
+
+
+@pytest.mark.parametrize(("station", "step"), [("encoder", 5), ("CNN baseline", 9), ("t-SNE", 0)])
+def test_interrupted_run_goes_on_to_the_same_bytes(
+    folder: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, station: str, step: int
+) -> None:
+    monkeypatch.setattr("tercet.training.loop.CHECKPOINT_SECONDS", 0.0)
+
+    def interrupt(at: str, done: int, total: int) -> None:
+        if (at, done) == (station, step):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tercet.run(folder, out=tmp_path / "run", config=SMALL, on_progress=interrupt)
+    assert not (tmp_path / "run/results.json").exists()
+    first_steps: dict[str, int] = {}
+    tercet.run(
+        folder,
+        out=tmp_path / "run",
+        config=SMALL,
+        on_progress=lambda at, done, total: first_steps.setdefault(at, done),
+    )
+    assert weights(tmp_path / "run") == weights(finished)
+    assert without_times(tmp_path / "run/results.json") == without_times(finished / "results.json")
+    if station == "encoder":
+        assert first_steps["encoder"] == step  # steps before the last checkpoint are not repeated
+    else:
+        assert "encoder" not in first_steps
+
+
+def test_an_overwrite_that_is_cut_short_leaves_an_unfinished_run(
+    folder: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            tercet.run(folder, out=out, config=SMALL, overwrite=True)
+    assert (out / "run.json").exists()
+    tercet.run(folder, out=out, config=SMALL)
+    assert weights(out) == weights(finished)
+    assert without_times(out / "results.json") == without_times(finished / "results.json")
+
+
+def test_seeds_report_mean_and_deviation(folder: Path, tmp_path: Path) -> None:
+    results = tercet.run(folder, out=tmp_path / "seeds", config=SMALL, seeds=2)
+    figures = results.methods["triplet_mlp_head"]
+    singles = [
+        json.loads((tmp_path / f"seeds/seed-{seed}/results.json").read_text())["methods"]["triplet_mlp_head"]
+        for seed in (0, 1)
+    ]
+    assert figures["seeds"]["values"] == [single["test_accuracy"] for single in singles]
+    assert figures["test_accuracy"] == pytest.approx(np.mean(figures["seeds"]["values"]))
+    assert "paired over 2 seeds" in results.verdict
+    assert (tmp_path / "seeds/report.html").is_file()
+    with pytest.raises(UsageError, match="seeds"):
+        tercet.run(folder, out=tmp_path / "seeds", config=SMALL, seeds=3)
+
+
+def test_interrupted_seeds_go_on(folder: Path, tmp_path: Path) -> None:
+    def interrupt(station: str, done: int, total: int) -> None:
+        if station == "seed 0: CNN baseline":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tercet.run(folder, out=tmp_path / "seeds", config=SMALL, seeds=2, on_progress=interrupt)
+    assert tercet.run(folder, out=tmp_path / "seeds", config=SMALL, seeds=2).methods.keys() == METHODS
