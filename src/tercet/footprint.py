@@ -1,7 +1,7 @@
 """What a job will take of memory beside its images, counted before it begins; refused where it is more than is free.
 
 Counted is what is held at once at the worst moment of each station, and the largest of these moments matters. The
-estimates are held against measured peaks: tests/reliability/test_memory_estimates.py. Of the memory of a GPU nothing
+estimates are held against measured peaks: tests/reliability/test_memory.py. Of the memory of a GPU nothing
 is known here. Knows nothing of files.
 """
 
