@@ -57,10 +57,10 @@ def parts(data: str) -> tuple[ImageSet, ImageSet]:
     return train.select(chosen[:2_000]), train.select(chosen[2_000:3_000])
 
 
-def spoiled(images: Tensor, config: Config) -> loop.Inputs:
+def spoiled(images: Tensor, config: Config, value: float = torch.nan) -> loop.Inputs:
     """Batches in which one image is no number."""
     sound = loop.image_inputs(images, config)
-    return lambda at, *place: sound(at, *place).float().masked_fill((at == SPOILED)[:, None, None, None], torch.nan)
+    return lambda at, *place: sound(at, *place).float().masked_fill((at == SPOILED)[:, None, None, None], value)
 
 
 def one_class(labels: Tensor, *_: object) -> Tensor:

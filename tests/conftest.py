@@ -1,15 +1,21 @@
-"""What every test rests on: shape annotations are checked, one thread, nothing kept outside a temporary folder."""
+"""What every test rests on: annotations are checked, one thread, no network, files in temporary folders only."""
 
 import logging
+import os
+from pathlib import Path
 
 import jaxtyping
 import pytest
 import torch
 
+import loops
+import offline.sitecustomize  # from here on nothing leaves this machine
+
 # Before anything imports tercet. The tower lets an integer stand where a float is asked for, as mypy does.
 jaxtyping.install_import_hook("tercet", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 torch.set_num_threads(1)  # tensors here are too small to share out, and sums keep one order
 
+OFFLINE = str(Path(offline.sitecustomize.__file__).parent)  # keeps the processes that tests start on this machine too
 LABEL_PATTERNS = {
     "balanced": [0, 1, 2, 0, 1, 2, 0, 1, 2],
     "unbalanced": [3, 0, 0, 1, 0, 0, 1, 0, 0, 0],
@@ -24,7 +30,8 @@ def own_folders(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TERCET_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("TERCET_DATA", str(tmp_path_factory.mktemp("data")))
-        patch.setattr("tercet.data.cifar10.URL", "http://127.0.0.1:9/nobody-listens")  # no test reaches the network
+        patch.setattr("tercet.data.cifar10.URL", "http://127.0.0.1:9/nobody-listens")
+        patch.setenv("PYTHONPATH", os.pathsep.join([OFFLINE, *filter(None, [os.environ.get("PYTHONPATH")])]))
         yield
 
 
@@ -62,18 +69,7 @@ def batch(request, labels):
 @pytest.fixture(scope="session")
 def every_triplet():
     """The naive loop: all (anchor, positive, negative) of a batch."""
-
-    def of(labels):
-        places = range(len(labels))
-        return [
-            (anchor, positive, negative)
-            for anchor in places
-            for positive in places
-            for negative in places
-            if anchor != positive and labels[anchor] == labels[positive] != labels[negative]
-        ]
-
-    return of
+    return loops.every_triplet
 
 
 @pytest.fixture(scope="session")

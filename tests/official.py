@@ -24,6 +24,11 @@ def text(content: bytes) -> bytes:
     return b"T" + struct.pack("<i", len(content)) + content
 
 
+def call(function: str, argument: bytes) -> bytes:
+    """The opcodes that call a function with one string."""
+    return b"c" + function.replace(".", "\n").encode() + b"\n" + text(argument) + b"\x85R"
+
+
 def array(rows: np.ndarray, *, kind: bytes = b"u1", by_columns: bool = False) -> bytes:
     """The opcodes that NumPy 1 under Python 2 writes for an array, checked against Python 2.7 with NumPy 1.16."""
     made = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"

@@ -223,7 +223,7 @@ def test_fetch_says_where_the_data_lies_and_that_it_was_there(
 def test_an_interrupted_fetch_goes_on(official: Path, tmp_path: Path) -> None:
     line = f"import sys; from tercet.data import cifar10; cifar10.CHECKSUMS = {cifar10.CHECKSUMS!r}"
     line += "; from tercet.cli import main; sys.exit(main())"
-    part = tmp_path / "data/cifar-10.tar.gz.part"
+    part = tmp_path / "data/cifar-10.download.part"
     with serve(official.read_bytes()) as mirror:
         mirror.faults = ["stall"]
         command = ["fetch", "cifar10", "--url", mirror.url, "--data-dir", str(tmp_path / "data")]

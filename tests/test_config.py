@@ -1,6 +1,7 @@
 import math
 from dataclasses import FrozenInstanceError, fields
 
+import numpy as np
 import pytest
 import torch
 
@@ -215,3 +216,27 @@ def test_what_a_step_keeps_stays_under_its_bound(encoder, widths, size):
 def test_resolving_twice_changes_nothing():
     once = resolved(300)
     assert resolve(once, image_count=300, size=99, flip=False) == once
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"dimensions": "128"}, "--dimensions is '128'; expected a whole number."),
+        ({"batch_size": None}, "--batch-size is None; expected a whole number."),
+        ({"learning_rate": math.nan}, "--learning-rate is nan; expected a number."),
+        ({"flip": "yes"}, "--flip is 'yes'; expected True or False."),
+        ({"widths": (32, 0)}, "--widths is (32, 0); expected whole numbers above 0."),
+        ({"backbone": 3}, "--backbone is 3; expected a name."),
+    ],
+)
+def test_a_value_of_another_kind_is_named_by_its_flag(settings, says):
+    with pytest.raises(UsageError) as refused:
+        Config(**settings)
+    assert str(refused.value) == says
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_numbers_of_numpy_are_numbers():
+    found = Config(seed=np.int64(3), margin=np.float32(0.5), normalize=np.bool_(True))
+    assert (found.seed, found.margin, found.normalize) == (3, 0.5, True)

@@ -1,10 +1,12 @@
+import errno
+import os
 import stat
 import sys
 import tracemalloc
 
 import pytest
 
-from tercet.files import SealError, read_sealed, write_atomically, write_sealed
+from tercet.files import SealError, is_unfinished, make_folder, read_sealed, replacing, write_atomically, write_sealed
 
 
 @pytest.mark.parametrize(("content", "wanted"), [(b"\x00\xff", b"\x00\xff"), ("né\n", b"n\xc3\xa9\n"), ("", b"")])
@@ -83,3 +85,48 @@ def test_sealing_copies_nothing(tmp_path):
     tracemalloc.stop()
     assert written < 0.1 * len(content)
     assert read < 1.1 * len(content)
+
+
+def refuse(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("step", ["os.fsync", "pathlib.Path.chmod", "pathlib.Path.replace", "tempfile.mkstemp"])
+def test_what_the_disk_refuses_names_the_file(tmp_path, monkeypatch, step):
+    monkeypatch.setattr(step, refuse)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_atomically(tmp_path / "file", "new")
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "file"))
+
+
+def test_a_refusal_to_clean_up_hides_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.fsync", refuse)
+    monkeypatch.setattr("pathlib.Path.unlink", lambda *_, **__: (tmp_path / "missing").stat())
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(tmp_path / "file", "new")
+
+
+def test_an_error_about_another_file_keeps_its_name(tmp_path):
+    def copy_what_is_missing():
+        with replacing(tmp_path / "file") as file:
+            file.write((tmp_path / "source").read_bytes())
+
+    with pytest.raises(FileNotFoundError) as caught:
+        copy_what_is_missing()
+    assert caught.value.filename == str(tmp_path / "source")
+
+
+def test_what_a_killed_process_was_writing_is_known_by_its_name(tmp_path):
+    with replacing(tmp_path / "file"):
+        (part,) = tmp_path.iterdir()
+        assert is_unfinished(part)
+    assert not any(map(is_unfinished, (tmp_path / "file", tmp_path / "archive.part", tmp_path / ".hidden")))
+
+
+def test_makes_folders_above_too_and_leaves_what_is_there(tmp_path):
+    for _ in range(2):
+        make_folder(tmp_path / "a/b/c")
+        assert (tmp_path / "a/b/c").is_dir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="exists"):
+        make_folder(tmp_path / "file" / "a")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -156,6 +157,21 @@ def test_overwrite_replaces_a_run_and_nothing_else(folder: Path, tmp_path: Path)
     tercet.train(folder, out=tmp_path / "run", config=SMALL)
     tercet.train(folder, out=tmp_path / "run", config=replace(SMALL, seed=1), overwrite=True)
     assert json.loads((tmp_path / "run/run.json").read_text())["seed"] == 1
+
+
+def test_an_overwrite_that_is_cut_short_leaves_an_unfinished_run(
+    folder: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            tercet.run(folder, out=out, config=SMALL, overwrite=True)
+    assert (out / "run.json").exists()
+    tercet.run(folder, out=out, config=SMALL)
+    assert weights(out) == weights(finished)
+    assert without_times(out / "results.json") == without_times(finished / "results.json")
 
 
 def test_bundle_answers_as_the_run_did(folder: Path, finished: Path) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from tercet.data.decode import stored_side
 from tercet.data.imageset import ImageSet
 from tercet.errors import UsageError
 from tercet.preparation import choose_device, find_duplicates, prepare, repeating_command
-from tercet.run_folder import RunFolder
+from tercet.run_folder import RunFolder, read_json
 
 
 @pytest.mark.parametrize(
@@ -83,3 +84,19 @@ def test_one_look_alike_in_many_is_not_worth_a_word(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("tercet.preparation.count_duplicates", lambda *_: {"exact": 0, "near": 2})
     find_duplicates("pets", tiny_set, [])
     assert "0 of the 48 test images are training images as well and 2 more nearly so" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("entries", "missing"),
+    [({"asked": []}, "asked"), ({"data": None}, "data"), ({"config": 3}, "config"), ({"precision": {}}, "precision")],
+)
+def test_a_record_with_entries_of_another_kind_is_damaged(
+    tmp_path: Path, entries: dict[str, Any], missing: str
+) -> None:
+    with RunFolder(tmp_path) as folder:
+        folder.describe({}, Config(), {"fingerprint": "f00d"}, "")
+        assert folder.claim({}, "f00d", overwrite=False) is not None
+    folder.write_json("run.json", {**read_json(tmp_path / "run.json"), **entries})
+    words = rf"run\.json is damaged \(no '{missing}' of the right kind\); use another --out"
+    with RunFolder(tmp_path) as folder, pytest.raises(UsageError, match=words):
+        folder.claim({}, "f00d", overwrite=False)

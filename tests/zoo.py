@@ -51,16 +51,31 @@ def turned(orientation: int, kind: str = "JPEG") -> bytes:
     return encoded(flag().transpose(undo), kind, exif=exif)
 
 
-def png_of_16_bit_colours() -> bytes:
-    """A PNG that Pillow reads but cannot write: three channels of 16 bits."""
-    rows = (np.array(flag(), dtype=np.uint16) * 256 + 7).astype(">u2")
-    lines = b"".join(b"\0" + row.tobytes() for row in rows)  # each line begins with its filter, which is none
+def png(width: int, height: int, bits: int, colours: int, lines: bytes) -> bytes:
+    """A PNG that Pillow reads but would not write; each line begins with its filter, a zero byte for none."""
 
     def chunk(name: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
-    header = struct.pack(">IIBBBBB", 120, 80, 16, 2, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, bits, colours, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+
+
+def png_of_16_bit_colours() -> bytes:
+    """Three channels of 16 bits."""
+    rows = (np.array(flag(), dtype=np.uint16) * 256 + 7).astype(">u2")
+    return png(120, 80, 16, 2, b"".join(b"\0" + row.tobytes() for row in rows))
+
+
+def bomb() -> bytes:
+    """Ten kilobytes that become 340 MB: as large as Pillow decodes without a word."""
+    return png(9_400, 9_000, 1, 0, bytes(1 + 9_400 // 8) * 9_000)
+
+
+def larger_bomb() -> bytes:
+    """A GIF whose header claims all pixels that it can."""
+    content = encoded(flag(), "GIF")
+    return content[:6] + b"\xff" * 4 + content[10:]
 
 
 def gray_levels(bits: int) -> Image.Image:
@@ -116,33 +131,38 @@ READ = {  # path -> (content, what its left and right half show)
     "moths/clear.gif": (palette_with_transparency(), (RED, WHITE)),
     "moths/plain.bmp": (encoded(flag(), "BMP"), FLAG),
     "moths/plain.tif": (encoded(flag(), "TIFF", compression="tiff_lzw"), FLAG),
-    "moths/print.tiff": (encoded(colours_of_print(), "TIFF"), FLAG),
+    "snails/print.tiff": (encoded(colours_of_print(), "TIFF"), FLAG),
     "moths/gray 16.tiff": (encoded(gray_levels(16), "TIFF"), GRAY),
     "moths/pages.tiff": (two_frames("TIFF"), FLAG),
     "moths/deeper/plain.jpg": (encoded(flag(), "JPEG"), FLAG),
 }
 NO_IMAGE = "not a JPEG, PNG, WebP, GIF, BMP or TIFF image"
+TOO_LARGE = "more than the 50 million pixels allowed"
 SKIPPED = {  # path -> (content, how the reason begins)
     "birds/phone.heic": (b"\0\0\0\x18ftypheic", NO_IMAGE),
     "fish/cut off.jpg": (encoded(NOISE, "JPEG")[:-900], "unreadable (image file is truncated"),
     "fish/empty.png": (b"", NO_IMAGE),
     "moths/text.jpg": (b"<html>404 not found</html>", NO_IMAGE),
     "moths/measured.tiff": (encoded(Image.new("F", (8, 8)), "TIFF"), "floating-point pixels have no known range"),
+    "moths/bomb.png": (bomb(), TOO_LARGE),
+    "birds/bomb.gif": (larger_bomb(), TOO_LARGE),
     "cover.jpg": (encoded(flag(), "JPEG"), "not in a class folder"),
 }
 IGNORED = {
     "birds/.hidden.jpg": encoded(flag(), "JPEG"),
     "birds/Thumbs.db": b"\xd0\xcf\x11\xe0",
     "fish/.DS_Store": b"\0\0\0\1Bud1",
-    "fish/desktop.ini": b"[.ShellClassInfo]",
     "__MACOSX/birds/._plain.jpg": b"\0\5\x16\7",
-    ".thumbnails/plain.jpg": encoded(flag(), "JPEG"),
 }
 FILES = {path: content for path, (content, _) in {**READ, **SKIPPED}.items()} | IGNORED
 
 
+EMPTY = "ghosts"  # a class folder without an image, which only a folder can hold
+
+
 def write_zoo(root: Path) -> Path:
-    """Write the forty files below `root`."""
+    """Write the forty files below `root`, and the empty class folder."""
+    (root / EMPTY).mkdir(parents=True)
     for path, content in FILES.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(content)

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from tercet import __version__
 from tercet.config import CHOICES, PRESETS
-from tercet.errors import TercetError
+from tercet.errors import TercetError, describe_refusal
 
 DATA_HELP = (
     "`digits` (built in, no download), `cifar10` (downloaded when needed, see `tercet fetch --help`), or a path: a "
@@ -201,7 +201,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command, replaces = options.pop("command"), options.get("overwrite", False)
     try:
         function: Callable[..., int] = getattr(import_module("tercet.commands"), command)
-        return function(**options)
+        status = function(**options)
+        sys.stdout.flush()  # here, where it can still be said that it cannot be written
+        return status
     except TercetError as error:
         print(f"tercet: {error}", file=sys.stderr)
         return error.status
@@ -210,8 +212,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"tercet: interrupted{again * (command in RESUMABLE)}.", file=sys.stderr)
         return 143 if isinstance(interruption, Terminated) else 130
     except BrokenPipeError:  # the reader of our output has left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         return 1
+    except OSError as error:  # the disk refuses; whoever knows better what that means has made a TercetError of it
+        again = f", then the same command{' without --overwrite' * replaces} goes on where it stopped"
+        print(f"tercet: {describe_refusal(error)}{again * (command in RESUMABLE)}.", file=sys.stderr)
+        discard_output()
+        return 1
+
+
+def discard_output() -> None:
+    """Let Python not try again to write, as it ends, what nobody takes."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def entry() -> NoReturn:

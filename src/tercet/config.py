@@ -7,7 +7,9 @@ it in. Knows nothing of images or tensors.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from numbers import Integral, Real
 from typing import Any
 
 from tercet.errors import UsageError
@@ -71,12 +73,21 @@ class Config:
             )
         for name, least in LEAST.items():
             found = getattr(self, name)
-            if found is not None and not least <= found < math.inf:
+            if _is_number(found) and not least <= found < math.inf:
                 raise UsageError(f"--{name.replace('_', '-')} is {found}; expected a number of at least {least}.")
+        for field in fields(self):
+            found, (kind, _, optional) = getattr(self, field.name), str(field.type).partition(" | ")
+            is_one, wanted = KINDS[kind]
+            if not (found is None and optional) and not is_one(found):
+                raise UsageError(f"--{field.name.replace('_', '-')} is {found!r}; expected {wanted}.")
         if self.size is not None and self.size > LARGEST_SIZE:
             raise UsageError(
                 f"--size is {self.size}; expected at most {LARGEST_SIZE} pixels, to which larger images are brought."
             )
+
+
+def _is_number(found: Any, kind: type = Real) -> bool:
+    return isinstance(found, kind)
 
 
 CHOICES = {
@@ -87,6 +98,17 @@ CHOICES = {
     "optimizer": ("muon", "adam"),
     "precision": ("auto", "fp32", "bf16"),
     "device": ("auto", "cpu", "cuda", "mps"),
+}
+# What the annotations above say, for values that no type checker has seen. Numbers may be those of NumPy.
+KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "bool": (lambda found: found in (True, False), "True or False"),
+    "int": (lambda found: _is_number(found, Integral), "a whole number"),
+    "float": (lambda found: _is_number(found) and -math.inf < found < math.inf, "a number"),
+    "str": (lambda found: isinstance(found, str), "a name"),
+    "tuple[int, ...]": (
+        lambda found: isinstance(found, tuple | list) and all(_is_number(n, Integral) and n > 0 for n in found),
+        "whole numbers above 0",
+    ),
 }
 # The fast encoder halves the 8 patches across an image of 10 pixels three times.
 LEAST = {"size": 10, "margin": 0, "epochs": 0.001, "batch_size": 8, "dimensions": 1, "seed": 0, "fewest_steps": 1}

@@ -5,6 +5,11 @@ The command line prints it without a traceback and exits with `status`. What was
 Python's own functions and scikit-learn's estimators raise.
 """
 
+import errno
+import os
+
+FULL, CLOSED = {errno.ENOSPC, errno.EDQUOT}, {errno.EROFS, errno.EACCES, errno.EPERM}
+
 
 class TercetError(Exception):
     """The family; never raised itself."""
@@ -30,11 +35,23 @@ class TrainingError(TercetError):
     """Training that diverged or collapsed."""
 
 
-def check_format(path: object, found: object, newest: int) -> None:
+def check_format(name: str, found: object, newest: int) -> None:
     """ModelError unless `found` is a version of a format that this tercet reads; those are counted from 1."""
     if type(found) is not int or found < 1:
-        raise ModelError(f"{path} is of no known format; found {found!r}, expected 1 to {newest}: make it again.")
+        raise ModelError(f"{name} is of no known format; found {found!r}, expected 1 to {newest}: make it again.")
     if found > newest:
         raise ModelError(
-            f"{path} was made by a newer tercet; found format {found}, expected at most {newest}: update tercet."
+            f"{name} was made by a newer tercet; found format {found}, expected at most {newest}: update tercet."
         )
+
+
+def describe_refusal(error: OSError) -> str:
+    """What the system has refused, why and what to do, as a sentence without its full stop."""
+    named = isinstance(error.filename, str | bytes)
+    place = os.fsdecode(error.filename) if named else "what was to be printed or written"
+    reason = error.strerror or str(error) or type(error).__name__
+    if error.errno in FULL:
+        return f"{place} cannot be written ({reason}); make room on that disk"
+    if error.errno in CLOSED:
+        return f"{place} cannot be read or written ({reason}); change its permissions or take another place"
+    return f"{place} cannot be read or written ({reason}); have a look at that place and its disk"

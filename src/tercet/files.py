@@ -10,7 +10,7 @@ import io
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,30 +27,57 @@ class SealError(ValueError):
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A file to write that becomes `path` at the end of the block, and is gone if the block raises.
 
-    A reader or a crash sees the old file or the new one, nothing between.
+    A reader or a crash sees the old file or the new one, nothing between. What the disk refuses is an OSError that
+    names `path`.
     """
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    name = None
     try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         with os.fdopen(descriptor, "w+b") as file:
             yield file
             file.flush()
+            Path(name).chmod(0o644)
             os.fsync(file.fileno())
-        Path(name).chmod(0o644)
         Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
+        sync_folder(path.parent)
+    except BaseException as error:
+        if name:
+            with suppress(OSError):  # a disk that refuses to write may refuse this too; the first refusal tells more
+                Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and _is_ours(error.filename, path):
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
-    if os.name == "posix":  # the rename itself must reach the disk; Windows opens no folders
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+
+
+def _is_ours(name: Any, path: Path) -> bool:
+    """Whether an error names what is written or, as that of a full disk, nothing; the block may read other files."""
+    return name is None or Path(os.fsdecode(name)).name.startswith(f".{path.name}.") or Path(name) == path.parent
 
 
 def is_unfinished(path: Path) -> bool:
-    """Whether `replacing` has made this file and was killed before it was whole."""
+    """Whether a file bears the name of one that is being written, or was when the process was ended."""
     return path.name.startswith(".") and path.name.endswith(".part")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, that a loss of power does not take away with all that is in it."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Bring to the disk what was created, renamed and removed in a folder; Windows opens no folders."""
+    if os.name == "posix":
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        finally:
+            os.close(descriptor)
 
 
 def remove_unfinished(folder: Path) -> None:

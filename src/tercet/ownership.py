@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,7 +66,8 @@ class Ownership:
     def release(self) -> None:
         """Let go; nothing where the folder is not owned."""
         if self._lock.is_locked:
-            self._record.unlink(missing_ok=True)
+            with suppress(OSError):  # a disk that has become read-only; a record without its lock holds nobody up
+                self._record.unlink(missing_ok=True)
             self._lock.release()
 
     def _recorded(self) -> Owner | None:

@@ -25,7 +25,7 @@ import torch
 
 from tercet.config import Config
 from tercet.errors import DataError, UsageError
-from tercet.files import is_unfinished, remove_unfinished, write_atomically
+from tercet.files import is_unfinished, make_folder, remove_unfinished, sync_folder, write_atomically
 from tercet.ownership import NAMES as OWNERS_FILES
 from tercet.ownership import Ownership
 
@@ -66,7 +66,7 @@ class RunFolder:
         """
         self._refuse_other_files()
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             before = self._ownership.take()
         except OSError as error:
             raise DataError(f"--out {self.path} cannot be written ({error.strerror}); give another --out.") from error
@@ -92,18 +92,29 @@ class RunFolder:
                 )
 
     def _clear(self) -> None:
-        """Remove all but what says whose the folder is; `run.json` last, so that it stays a run folder till then."""
+        """Remove all but what says whose the folder is: first what says that the run is finished, `run.json` last.
+
+        So, cut short, it is an unfinished run folder.
+        """
+        for finished in (self.results, self.model / "config.json"):
+            finished.unlink(missing_ok=True)
         for path in self.path.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
             elif path != self._record and path.name not in OWNERS_FILES:
                 path.unlink()
+        sync_folder(self.path)  # or a loss of power might bring back all but `run.json`
         self._record.unlink()
 
     def _same(self, asked: Mapping[str, Any], fingerprint: str | None) -> dict[str, Any]:
         begun = read_json(self._record)
+        kinds = {"asked": dict} | (
+            {"data": dict, "config": dict, "precision": str, "machine": dict} if fingerprint else {}
+        )
+        if strange := [name for name, kind in kinds.items() if not isinstance(begun.get(name), kind)]:
+            raise _damaged(self._record, f"no {strange[0]!r} of the right kind")
         wanted: dict[str, Any] = {**json.loads(json.dumps(asked)), "data": fingerprint}
-        found = {**begun.get("asked", {}), "data": begun.get("data", {}).get("fingerprint") if fingerprint else None}
+        found = {**begun["asked"], "data": begun["data"].get("fingerprint") if fingerprint else None}
         for key in sorted(wanted.keys() | found.keys()):
             if found.get(key) != wanted.get(key):
                 raise UsageError(
@@ -143,10 +154,14 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path} is damaged ({error}); use another --out, or --overwrite.") from error
+        raise _damaged(path, error) from error
     if not isinstance(value, dict):
-        raise UsageError(f"{path} is damaged (no JSON object); use another --out, or --overwrite.")
+        raise _damaged(path, "no JSON object")
     return value
+
+
+def _damaged(path: Path, reason: object) -> UsageError:
+    return UsageError(f"{path} is damaged ({reason}); use another --out, or --overwrite.")
 
 
 def machine() -> dict[str, Any]:

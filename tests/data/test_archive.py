@@ -5,6 +5,7 @@ import zipfile
 
 import pytest
 
+import hostile
 from tercet.data import archive
 from tercet.data.archive import walk
 from tercet.errors import DataError
@@ -146,3 +147,36 @@ def test_a_broken_link_is_a_fault_of_that_file(tmp_path):
     (file,) = walk(tmp_path)
     with pytest.raises(OSError, match="link"):
         file.read()
+
+
+@pytest.mark.parametrize(
+    ("part", "says"),
+    [
+        (hostile.member("x", bytes(100_000), kind=b"L"), "damaged header"),
+        (hostile.pax({"x": "y" * 100_000}), "damaged header"),
+        (hostile.negative("cat/x.png"), "damaged header"),
+        (hostile.member("cat/x.png", size=2**50), "beyond the end"),
+        (hostile.sparse("cat/x.png", 2**20), "a file with holes"),
+        (hostile.pax({"GNU.sparse.map": "0,1"}) + hostile.member("cat/x.png"), "a file with holes"),
+        (hostile.pax({"x": "y"}) * 2_000, "recursion"),
+    ],
+)
+def test_headers_that_would_fill_the_memory_or_take_for_ever_are_refused(tmp_path, part, says):
+    (tmp_path / "a.tar").write_bytes(hostile.tar((part, 1), kind="tar")[1])
+    with pytest.raises(DataError, match=f"a.tar' cannot be read to its end .*{says}"):
+        list(walk(tmp_path / "a.tar"))
+
+
+@pytest.mark.parametrize("suffix", [".tar.gz", ".tar.xz", ".zip"])
+def test_what_unpacks_to_far_more_than_it_is_is_refused(tmp_path, suffix, monkeypatch):
+    monkeypatch.setattr(archive, "MAX_FILE_BYTES", 2_000)
+    assert contents(pack(tmp_path / f"a{suffix}", {"cat/1.png": b"\1" * 1_000})) == {"cat/1.png": b"\1" * 1_000}
+    with pytest.raises(DataError, match=rf"a\{suffix}' unpacks to more than 100 times its size"):
+        list(walk(pack(tmp_path / f"a{suffix}", {"cat/1.png": bytes(400_000)})))
+
+
+def test_a_zip_packed_in_another_way_is_told(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_BZIP2) as bundle:
+        bundle.writestr("cat/1.png", b"miaow")
+    with pytest.raises(OSError, match="another method than deflate"):
+        contents(tmp_path / "a.zip")

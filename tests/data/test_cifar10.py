@@ -177,7 +177,7 @@ def test_a_full_disk_leaves_the_archive_and_no_half_file(mirror, tmp_path, monke
         patch.setattr(cifar10, "write_arrays", write)
         with pytest.raises(DataError, match=r"\(No space left on device\); make room"):
             fetch_cifar10(tmp_path / "data", url=mirror.url)
-    assert names(tmp_path / "data") == ["cifar-10.tar.gz"]
+    assert names(tmp_path / "data") == ["cifar-10.download"]
     fetch_cifar10(tmp_path / "data", url=mirror.url)
     assert len(mirror.asked) == 1
     assert names(tmp_path / "data") == KEPT

@@ -174,3 +174,12 @@ def test_an_open_image_is_read_like_its_file():
 def test_short_side_is_read_from_the_header():
     assert read_short_side(encoded(Image.new("RGB", (30, 20)))) == 20
     assert read_short_side(BytesIO(b"just text")) is None
+
+
+def test_a_jpeg_of_endless_passes_is_refused_and_a_small_one_of_many_is_read(monkeypatch):
+    monkeypatch.setattr(decode, "MAX_SCANNED", 20 * 64 * 64)
+    content = encoded(Image.new("L", (64, 64), 90), "JPEG", progressive=True).getvalue()
+    last = content[content.rindex(b"\xff\xda") : -2]
+    assert read_image(BytesIO(content[:-2] + 10 * last + content[-2:]), 8).mean() == pytest.approx(90, abs=2)
+    with pytest.raises(DataError, match="more passes over the picture"):
+        read_image(BytesIO(content[:-2] + 20 * last + content[-2:]), 8)

@@ -206,7 +206,9 @@ def test_a_redirect_is_followed(mirror, file):
     assert file.read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9/file", "ftp://127.0.0.1/file", "nonsense", "http://[", "http://"])
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:9/file", "ftp://127.0.0.1/file", "nonsense", "http://127.0.0.1:x/", "http://"]
+)
 def test_an_address_that_leads_nowhere_is_one_sentence(file, monkeypatch, url):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with pytest.raises(DataError, match=r"cannot be downloaded \(.+\); check address and connection\.$"):

@@ -1,6 +1,9 @@
+import zipfile
+
 import numpy as np
 import pytest
 
+from tercet.data import archive
 from tercet.data.npz import read_npz
 from tercet.errors import DataError
 
@@ -62,3 +65,30 @@ def test_a_damaged_file_is_an_error(file):
         file.write_bytes(content)
         with pytest.raises(DataError, match=r"no readable \.npz"):
             read_npz(file)
+
+
+def test_what_claims_to_be_larger_than_any_memory_or_unpacks_to_far_more_than_it_is(file, monkeypatch):
+    np.savez(file, images=IMAGES, labels=[0, 1, 2])
+    whole = file.read_bytes()
+    file.write_bytes(whole.replace(b"(3, 2, 2, 3), }" + b" " * 12, b"(3, 2, 2, 3" + b"0" * 12 + b"), }"))
+    with pytest.raises(DataError, match=r"no readable \.npz"):
+        read_npz(file)
+    monkeypatch.setattr(archive, "MAX_FILE_BYTES", 1_000)
+    np.savez_compressed(file, images=np.zeros((100, 100, 100), np.uint8), labels=np.zeros(100, int))
+    with pytest.raises(DataError, match="unpacks to more than 100 times its size"):
+        read_npz(file)
+
+
+def test_what_is_no_array_in_it(file):
+    with zipfile.ZipFile(file, "w") as bundle:
+        bundle.writestr("images.npy", b"no array")
+        bundle.writestr("labels.npy", b"no array")
+    with pytest.raises(DataError, match=r"no readable \.npz of plain arrays \(the magic string"):
+        read_npz(file)
+
+
+def test_a_single_array_under_the_name_of_several(file):
+    with file.open("wb") as stream:
+        np.save(stream, IMAGES)
+    with pytest.raises(DataError, match=r"no readable \.npz"):
+        read_npz(file)

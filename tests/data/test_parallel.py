@@ -59,6 +59,27 @@ def test_only_a_few_batches_are_read_ahead(monkeypatch):
     assert len(asked) == 5  # two for each thread wait, and the one that made the first come
 
 
+def test_large_files_are_read_one_at_a_time(monkeypatch):
+    """Each is gone before the next is read."""
+    monkeypatch.setattr(parallel, "HELD_BYTES", 100)
+    monkeypatch.setattr(parallel, "BATCH_BYTES", 1)
+    held = []
+
+    class Content(bytes):
+        def __del__(self):
+            held.remove(len(self))
+
+    def read():
+        deadline = time.monotonic() + 5  # a thread gives its result before it lets go
+        while held and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert held == []
+        held.append(1000)
+        return Content(1000)
+
+    assert len(list(decode_files([File("", read)] * 5, 4))) == 5
+
+
 def test_threads_decode_at_the_same_time(monkeypatch):
     meeting = threading.Barrier(2, timeout=10)  # broken, and so an error, where only one thread comes
 

@@ -1,9 +1,10 @@
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
 
-from official import array, batch, pickled, text
+from official import array, batch, call, pickled, text
 from tercet.data.pickled_batch import read_pickled_batch
 from tercet.errors import DataError
 
@@ -24,11 +25,6 @@ def test_the_opcodes_of_these_tests_are_numpys():
     loaded = pickle.loads(pickled(ROWS, LABELS), encoding="bytes")
     np.testing.assert_array_equal(loaded[b"data"], ROWS)
     assert loaded[b"labels"] == LABELS.tolist()
-
-
-def call(function: str, argument: bytes) -> bytes:
-    """The opcodes that call a function with one string, by each of the ways a pickle has."""
-    return b"c" + function.replace(".", "\n").encode() + b"\n" + text(argument) + b"\x85R"
 
 
 @pytest.mark.parametrize(
@@ -66,6 +62,18 @@ def test_the_refusal_names_what_was_asked_for():
 def test_what_is_no_pickle(content):
     with pytest.raises(DataError, match="no batch of CIFAR-10"):
         read_pickled_batch(content)
+
+
+def test_a_number_in_it_reserves_no_memory():
+    """What is remembered under a number is kept by the C reader in a table as long as that number."""
+    remember = b"r" + struct.pack("<i", 2**24)
+    tracemalloc.start()
+    try:
+        rows, _ = read_pickled_batch(pickled(ROWS, LABELS).replace(b"\x80\x02}", b"\x80\x02}" + remember, 1))
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(rows, ROWS)
 
 
 def test_labels_that_are_no_numbers():

@@ -1,5 +1,6 @@
 """The zoo of forty files, as a folder and packed: each is read, left out with its reason, or ignored, as it should."""
 
+import shutil
 import tarfile
 import zipfile
 
@@ -8,8 +9,10 @@ import pytest
 
 from tercet.data.folder import read_folder
 from tercet.data.sources import open_dataset
-from zoo import FILES, IGNORED, READ, SKIPPED, write_zoo
+from tercet.errors import DataError
+from zoo import EMPTY, FILES, IGNORED, READ, SKIPPED, write_zoo
 
+NO_CLASS = "holds no image, so it is no class"  # of a folder; an archive lists files only
 LEVELS_OFF = 6  # what JPEG, the palette and the conversion from CMYK may change
 
 
@@ -40,21 +43,22 @@ def without_wrapping(path):
 
 def test_there_are_forty():
     assert len(FILES) == 40
-    assert (len(READ), len(SKIPPED), len(IGNORED)) == (28, 6, 6)
+    assert (len(READ), len(SKIPPED), len(IGNORED)) == (28, 8, 4)
 
 
 def test_exactly_these_are_read(reading):
     train = reading.parts["train"]
     assert list(reading.parts) == ["train"]
     assert sorted(map(without_wrapping, train.paths)) == sorted(READ)
-    assert train.classes == ("birds", "fish", "moths")
-    assert train.class_counts() == [10, 10, 8]
+    assert train.classes == ("birds", "fish", "moths", "snails")
+    assert train.class_counts() == [10, 10, 7, 1]
     for path, label in zip(train.paths, train.labels.tolist(), strict=True):
         assert without_wrapping(path).split("/")[0] == train.classes[label]
 
 
 def test_exactly_these_are_left_out_and_say_why(reading):
     found = dict(without_wrapping(line).split(": ", 1) for line in reading.skipped)
+    assert found.pop(EMPTY, NO_CLASS) == NO_CLASS
     assert found.keys() == SKIPPED.keys()
     for path, (_, reason) in SKIPPED.items():
         assert found[path].startswith(reason), path
@@ -72,8 +76,16 @@ def test_each_shows_its_halves(reading):
             assert half.float().std((1, 2)).max() < LEVELS_OFF, path
 
 
-def test_a_folder_that_holds_the_zoo_is_opened_with_one_warning(tmp_path, caplog):
-    dataset = open_dataset(write_zoo(tmp_path / "zoo"))
-    assert len(dataset.train) + len(dataset.test) == len(READ)
-    assert dataset.skipped[0] == "birds/phone.heic: not a JPEG, PNG, WebP, GIF, BMP or TIFF image"
-    assert caplog.messages == [f"zoo: files left out: 6, the first being {dataset.skipped[0]}"]
+def test_the_empty_class_folder_is_named(tmp_path):
+    assert f"{EMPTY}: {NO_CLASS}" in read_folder(write_zoo(tmp_path / "zoo")).skipped
+
+
+def test_the_class_of_one_image_is_refused_and_without_it_there_is_one_warning(tmp_path, caplog):
+    zoo = write_zoo(tmp_path / "zoo")
+    with pytest.raises(DataError, match="found fewer than 4 readable images of 'snails'"):
+        open_dataset(zoo)
+    shutil.rmtree(zoo / "snails")
+    dataset = open_dataset(zoo)
+    assert len(dataset.train) + len(dataset.test) == len(READ) - 1
+    assert dataset.skipped[0] == "birds/bomb.gif: more than the 50 million pixels allowed"
+    assert caplog.messages == [f"zoo: files left out: 9, the first being {dataset.skipped[0]}"]

@@ -102,6 +102,7 @@ def test_what_the_file_says_of_itself(bundle: Bundle, content: bytes) -> None:
         ("probabilities", ["batch", 3]),
     ]
     onnx.checker.check_model(content, full_check=True)
+    assert not any(tensor.external_data for tensor in onnx.load_from_string(content).graph.initializer)  # all is inside
     assert str(Path(export.__file__).parent.parent).encode() not in content  # no paths of the machine it was made on
 
 

@@ -39,6 +39,10 @@ def change(folder, **entries):
         lambda folder: change(folder, vectors="../vectors-1.npy"),
         lambda folder: change(folder, paths="paths-2.sqlite"),
         lambda folder: change(folder, vectors=1),
+        lambda folder: change(folder, model=3),
+        lambda folder: change(folder, dimensions=None),
+        lambda folder: change(folder, dimensions=-4),
+        lambda folder: change(folder, dimensions=2**62),
         lambda folder: (folder / "vectors-1.npy").unlink(),
         lambda folder: (folder / "vectors-1.npy").write_bytes((folder / "vectors-1.npy").read_bytes()[:-1]),
         lambda folder: (folder / "vectors-1.npy").write_bytes(b""),
@@ -113,3 +117,12 @@ def test_a_header_keeps_its_length_as_rows_are_added(tmp_path, rows):
         assert begin % 64 == 0
         stream.truncate(begin + rows * 512)
     assert map_vectors(tmp_path / "vectors.npy").shape == (rows, 128)
+
+
+def test_what_is_no_array_has_no_vectors(tmp_path):
+    np.savez(tmp_path / "several.npz", a=np.zeros((2, 4), np.float32))
+    np.save(tmp_path / "numbers.npy", np.zeros((2, 4)))
+    np.save(tmp_path / "objects.npy", np.array([{}, []], dtype=object))
+    for name, says in (("several.npz", "no array"), ("numbers.npy", "float64"), ("objects.npy", "Python objects")):
+        with pytest.raises(ValueError, match=says):
+            map_vectors(tmp_path / name)

@@ -1,3 +1,4 @@
+import itertools
 from types import SimpleNamespace
 
 import pytest
@@ -83,3 +84,22 @@ def test_autocast_rounds_in_bf16_only():
         assert layer(ones).dtype == torch.bfloat16
     with autocast("fp32", CPU):
         assert layer(ones).dtype == torch.float32
+
+
+@pytest.mark.parametrize(("offset", "chosen"), [(0.0, "bf16"), (1000.0, "fp32")])
+def test_a_network_that_rounding_breaks_stays_in_float32(monkeypatch, offset, chosen):
+    """Real arithmetic: a small difference of large numbers is lost in the 8 bits of bfloat16, however fast it is."""
+
+    class Difference(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(12, 12, bias=False)
+            nn.init.eye_(self.layer.weight)
+
+        def forward(self, images):
+            return self.layer(images.flatten(1) / 255 + offset) - offset
+
+    ticks = itertools.accumulate([0, 1.0, 0, 1.0, 0, 0.1, 0, 0.1])  # two passes in float32, two in a tenth of the time
+    monkeypatch.setattr(precision, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    images = torch.randint(256, (4, 3, 2, 2), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    assert choose_precision(Difference(), images) == chosen

@@ -2,7 +2,7 @@ import sys
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import nn
 
 from tercet.errors import ModelError, UsageError
@@ -131,7 +131,11 @@ def test_a_file_of_weights_goes_in(tmp_path, prefix):
 def test_a_file_without_such_weights_is_refused(tmp_path):
     (tmp_path / "text").write_text("no weights")
     save_file({"weight": torch.zeros(2)}, tmp_path / "other.safetensors")
-    for path in (tmp_path / "text", tmp_path / "other.safetensors", tmp_path / "nothing"):
+    good = save(EfficientNetLite0().state_dict())
+    header = good[8 : 8 + int.from_bytes(good[:8], "little")]
+    twice = header.rstrip()[:-1] + b"," + header[1 : header.index(b"}") + 1] + b"}"  # the first tensor again
+    (tmp_path / "twice").write_bytes(len(twice).to_bytes(8, "little") + twice + good[8 + len(header) :])
+    for path in (tmp_path / "text", tmp_path / "other.safetensors", tmp_path / "twice", tmp_path / "nothing"):
         with pytest.raises(ModelError, match=r"found no weights of EfficientNet-Lite0 in .*; give the model\."):
             open_backbone(str(path))
 

@@ -3,11 +3,14 @@
 A test adds what it measured by pytest's `record_property`, and the count of its cases by a parameter named `count`.
 """
 
+import itertools
 from datetime import date
 
 import pytest
 from benchmarks import records
 
+from reliability.crashes import drawn
+from tercet.errors import TercetError
 from tercet.run_folder import commit, machine
 
 
@@ -17,11 +20,14 @@ def pytest_runtest_makereport(item, call):
     report = outcome.get_result()
     if item.get_closest_marker("reliability") is None or report.when != "call":
         return
+    case = getattr(item, "callspec", None)
+    count = case and case.params.get("count")
     records.append(
         "reliability",
         {
             "test": f"{item.path.stem}::{item.originalname}",
-            "count": getattr(item, "callspec", None) and item.callspec.params.get("count"),
+            "case": "-".join(part for part in case.id.split("-") if part != str(count)) if case else "",
+            "count": count,
             "passed": report.passed,
             "measured": dict(item.user_properties),
             "seconds": round(report.duration, 1),
@@ -31,3 +37,45 @@ def pytest_runtest_makereport(item, call):
             "command": f"pytest -m reliability {item.path.relative_to(item.config.rootpath)}",
         },
     )
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A folder to record."""
+    (tmp_path / "root").mkdir()
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def check_each(tmp_path):
+    """Calls `check(folder, notes)` on what each crash leaves."""
+    numbers = itertools.count()
+
+    def check_each(crashes, check):
+        for crash in crashes:
+            check(crash.write(tmp_path / "replayed" / str(next(numbers))), crash.notes)
+
+    return check_each
+
+
+@pytest.fixture
+def survives(check_each, record_property):
+    """Checks all crashes, or a number of them drawn by lot."""
+
+    def check_drawn(crashes, check, count=None):
+        chosen = drawn(crashes, count)
+        record_property("crashes", len(chosen))
+        check_each(chosen, check)
+
+    return check_drawn
+
+
+@pytest.fixture
+def loses(check_each):
+    """Sees a check fail in one of the crashes at least."""
+
+    def check_until_lost(crashes, check):
+        with pytest.raises((AssertionError, TercetError, OSError)):
+            check_each(crashes, check)
+
+    return check_until_lost

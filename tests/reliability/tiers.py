@@ -1,6 +1,7 @@
 """The two sizes of a reliability test: few for scripts/check, all for `pytest -m reliability`."""
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 
 def counts(few, full):
@@ -8,3 +9,16 @@ def counts(few, full):
     return pytest.mark.parametrize(
         "count", [pytest.param(few, marks=pytest.mark.slow), pytest.param(full, marks=pytest.mark.reliability)]
     )
+
+
+def for_all(count, **strategies):
+    """Run the decorated property at once, on `count` examples of these strategies, the same ones every time."""
+    calm = settings(
+        max_examples=count,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        report_multiple_bugs=False,
+        suppress_health_check=HealthCheck,
+    )
+    return lambda holds: calm(given(**strategies)(holds))()

@@ -127,8 +127,8 @@ def test_an_undamaged_file_of_something_else_is_left_alone(tmp_path, sealed):
 
 
 def test_tensors_that_the_training_does_not_have_do_not_fit(tmp_path):
-    saved = filled_state()
-    saved.network.register_buffer("more", torch.zeros(1))
+    saved, tensors = filled_state(), filled_state().tensors()
+    saved.tensors = lambda: {**tensors, "more": torch.zeros(1)}
     Checkpoint(tmp_path, "key").save(saved)
     with pytest.raises(ModelError, match="does not fit this training"):
         Checkpoint(tmp_path, "key").restore(fresh_state(0))

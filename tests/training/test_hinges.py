@@ -122,8 +122,9 @@ def test_a_broken_embedding_is_seen_in_the_loss(mining, value):
     assert not torch.isfinite(triplet_loss(points, torch.arange(30) % 3, margin=0.2, mining=mining))
 
 
-def test_an_empty_batch_has_no_triplets():
+@pytest.mark.parametrize("mining", ["all", "semi-hard", "hard", "random"])
+def test_an_empty_batch_has_no_triplets(mining):
     points = torch.zeros(0, 3, requires_grad=True)
-    loss = triplet_loss(points, torch.zeros(0, dtype=torch.int64), margin=1.0)
+    loss = triplet_loss(points, torch.zeros(0, dtype=torch.int64), margin=1.0, mining=mining)
     loss.backward()
     assert float(loss.detach()) == 0

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from loops import naive_centroid, naive_supcon, naive_triplet_loss
 from tercet.geometry.distances import squared_distances
 from tercet.training.losses import active_share, centroid_triplet_loss, supervised_contrastive_loss, triplet_loss
 from tercet.training.triplets import hard_triplets, random_triplets, semi_hard_triplets
@@ -19,17 +20,6 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def naive_triplet_loss(points, triplets, margin, reduction):
-    """The formula, term by term, so that autograd differentiates what is written here."""
-    hinges = [
-        ((points[a] - points[p]).square().sum() - (points[a] - points[n]).square().sum() + margin).clamp_min(0)
-        for a, p, n in triplets
-    ]
-    active = sum(bool(hinge > 0) for hinge in hinges)
-    total = sum(hinges, start=points.sum() * 0)
-    return total / {"sum": 1, "mean": max(1, len(hinges)), "active": max(1, active)}[reduction]
-
-
 def mined(points, labels, mining, every_triplet):
     if mining == "all":
         return every_triplet(labels)
@@ -40,31 +30,6 @@ def mined(points, labels, mining, every_triplet):
         "semi-hard": lambda: semi_hard_triplets(distances, labels),
     }[mining]()
     return list(zip(*(indices.tolist() for indices in chosen), strict=True))
-
-
-def naive_supcon(points, labels, temperature):
-    terms = []
-    for anchor in range(len(labels)):
-        others = [other for other in range(len(labels)) if other != anchor]
-        cosines = {other: torch.cosine_similarity(points[anchor], points[other], dim=0) for other in others}
-        positives = [other for other in others if labels[other] == labels[anchor]]
-        if positives:
-            below = sum((cosines[other] / temperature).exp() for other in others)
-            terms.append(-sum(((cosines[p] / temperature).exp() / below).log() for p in positives) / len(positives))
-    return sum(terms, start=points.sum() * 0) / max(1, len(terms))
-
-
-def naive_centroid(points, labels, temperature, margin):
-    terms = []
-    for anchor, label in enumerate(labels):
-        members = {other: [row for row in range(len(labels)) if labels[row] == other] for other in labels.unique()}
-        means = {int(other): points[rows].mean(0) for other, rows in members.items() if other != label}
-        others = [row for row in range(len(labels)) if labels[row] == label and row != anchor]
-        if others:
-            near = (points[anchor] - points[others].mean(0)).square().sum()
-            gaps = [near - (points[anchor] - mean).square().sum() + margin for mean in means.values()]
-            terms.append((points.sum() * 0 + 1 + sum((gap / temperature).exp() for gap in gaps)).log())
-    return sum(terms, start=points.sum() * 0) / max(1, len(terms))
 
 
 @pytest.mark.parametrize(

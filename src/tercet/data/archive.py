@@ -1,26 +1,33 @@
 """The image files inside a folder or an archive, one after another, as names and bytes.
 
 Archives are streamed and never extracted, so a hostile one has nothing to write to: links, devices and names that
-point outside are passed over. Knows nothing of classes or pixels.
+point outside are passed over; nor may it grow out of proportion. Knows nothing of classes or pixels.
 """
 
 from __future__ import annotations
 
 import gzip
 import lzma
+import shutil
 import stat
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from tercet.errors import DataError
 
 MAX_FILE_BYTES = 64 * 2**20
+MOST_GROWTH = 100  # bytes unpacked for each packed, beyond one file of the largest: images hardly shrink when packed
+MAX_HEADER_BYTES = 2**16  # of one that goes before a tar's header, for a long name or a note: a guess
+LONG_HEADERS = (
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+)
 IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
     # Not read, but reported: silence would leave their owner wondering.
@@ -109,11 +116,38 @@ def _faults_of(archive: Path) -> Iterator[None]:
     """Turn what the readers of archives raise into one sentence."""
     try:
         yield
-    except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # on damaged headers they raise a dozen unrelated types
         reason = getattr(error, "strerror", None) or error
         raise DataError(
             f"the archive {str(archive)!r} cannot be read to its end ({reason}); download or pack it again."
         ) from error
+
+
+def check_growth(file: Path, unpacked: int) -> None:
+    """Refuse what unpacks to far more than it is, a bomb."""
+    if unpacked > MAX_FILE_BYTES + MOST_GROWTH * file.stat().st_size:
+        raise DataError(
+            f"{str(file)!r} unpacks to more than {MOST_GROWTH} times its size, which images do not; if you trust it, "
+            "unpack it yourself and give what was in it."
+        )
+
+
+class _Unpacked:
+    """What is unpacked of an archive, as long as it is in proportion."""
+
+    def __init__(self, archive: Path, stream: Any) -> None:
+        self._archive, self._stream, self._count, self._empty = archive, stream, 0, 0
+
+    def read(self, size: int) -> bytes:
+        data: bytes = self._stream.read(size)
+        self._count += len(data)
+        check_growth(self._archive, self._count)
+        self._empty += not data
+        if self._empty > 10:  # tarfile would look for the end of a member of a million gigabytes
+            raise EOFError("a member goes beyond the end")
+        return data
 
 
 class _Header(tarfile.TarInfo):
@@ -122,38 +156,47 @@ class _Header(tarfile.TarInfo):
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
         try:
-            return super().frombuf(buf, encoding, errors)
+            header = super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError as error:
             if buf.strip(b"\0"):
                 raise OSError("damaged header") from error
             raise  # zeros mark the end
+        if header.size < 0 or (header.type in LONG_HEADERS and header.size > MAX_HEADER_BYTES):
+            raise OSError("damaged header")
+        return header
+
+    def _refuse(self, *_: object) -> NoReturn:
+        """A file with holes may be of any size for nothing; no image has any."""
+        raise OSError("a file with holes")
+
+    _proc_sparse = _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse
 
 
 def walk_tar(archive: Path, opener: Callable[..., Any], path_of: Callable[[str], str | None]) -> Iterator[File]:
     """Every file of a tar archive for whose name `path_of` has a path, in the archive's order."""
     # tarfile decompresses by itself, but takes a file that was cut off for a shorter one; these openers do not.
-    with (
-        _faults_of(archive),
-        opener(archive, "rb") as stream,
-        tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as tar,
-    ):
-        while (member := tar.next()) is not None:
-            tar.members.clear()  # type: ignore[attr-defined]  # else tarfile keeps every header it has seen
-            if member.isreg() and (path := path_of(member.name)):
-                yield File(path, partial(_read_member, archive, tar, member))
-        while stream.read(2**20):  # to the checksum at the end
-            pass
+    with _faults_of(archive), opener(archive, "rb") as stream:
+        unpacked: Any = _Unpacked(archive, stream)
+        with tarfile.open(fileobj=unpacked, mode="r|", tarinfo=_Header) as tar:
+            while (member := tar.next()) is not None:
+                tar.members.clear()  # type: ignore[attr-defined]  # else tarfile keeps every header it has seen
+                tar.pax_headers = {}  # and the notes in them
+                if member.isreg() and (path := path_of(member.name)):
+                    yield File(path, partial(_read_member, archive, tar, member))
+            while unpacked.read(2**20):  # to the checksum at the end
+                pass
 
 
 def _read_member(archive: Path, tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     _check_size(member.size)
     with _faults_of(archive):
         data = tar.extractfile(member)
-        return data.read() if data else b""
+        return _content(data) if data else b""
 
 
 def _walk_zip(archive: Path) -> Iterator[File]:
     with _faults_of(archive), zipfile.ZipFile(archive) as bundle:
+        check_growth(archive, sum(member.file_size for member in bundle.infolist()))  # zipfile gives no more
         for member in bundle.infolist():
             path = _image_path(member.filename.replace("\\", "/"))
             if path and not member.is_dir() and not stat.S_ISLNK(member.external_attr >> 16):
@@ -164,10 +207,17 @@ def _read_zip_member(bundle: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     _check_size(member.file_size)
     if member.flag_bits & 1:
         raise OSError("encrypted")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # zipfile unpacks others without bound
+        raise OSError("packed by another method than deflate")
     try:
         with bundle.open(member) as stream:
-            data = stream.read(MAX_FILE_BYTES + 1)  # the size in the header may lie
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
+            return _content(stream)
+    except Exception as error:  # as above
         raise OSError(f"damaged in the archive ({error})") from error
-    _check_size(len(data))
-    return data
+
+
+def _content(stream: Any) -> bytes:
+    """All of it; read at once it would be in memory three times."""
+    content = BytesIO()
+    shutil.copyfileobj(stream, content, 2**20)
+    return content.getvalue()

@@ -9,6 +9,7 @@ import gzip
 import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,7 +24,7 @@ from tercet.data.npz import read_npz
 from tercet.data.pickled_batch import read_pickled_batch
 from tercet.data.room import require_room
 from tercet.errors import DataError
-from tercet.files import write_arrays
+from tercet.files import make_folder, write_arrays
 
 # The archives and their MD5 as the data set's page, https://www.cs.toronto.edu/~kriz/cifar.html, publishes them.
 CHECKSUMS = {
@@ -38,6 +39,7 @@ BATCHES = {
     "test": ("test_batch",),
 }
 FILES = {part: f"cifar10_{part}.npz" for part in BATCHES}
+ARCHIVE, DOWNLOAD, LOCK = "cifar-10.tar.gz", "cifar-10.download", "cifar10.lock"  # the archive to keep, and until then
 ELSEWHERE = (
     "without a connection, give an official archive by `tercet fetch cifar10 --archive FILE` or $TERCET_CIFAR10, or "
     "use a folder of images or `digits`."
@@ -78,36 +80,51 @@ def fetch_cifar10(
 
     What was downloaded is removed at the end, unless it is to be kept. `on_progress` counts in megabytes.
     """
+    if is_kept(folder):
+        _tidy(folder)
+        return False
     try:
-        if is_kept(folder):
-            return False
         parts = read_official(archive) if archive else {}  # before there is a folder, which may be for nothing
-        folder.mkdir(parents=True, exist_ok=True)
-        with alone(folder / "cifar10.lock"):
+        make_folder(folder)
+        with alone(folder / LOCK):
             if is_kept(folder):  # by the process that was waited for
                 return False
-            downloaded = folder / "cifar-10.tar.gz"
             if not archive:
-                _download(url or URL, downloaded, on_progress)
-                parts = read_official(downloaded)
+                parts = _download(url or URL, folder, on_progress, keep=keep)
             for part, arrays in parts.items():
                 write_arrays(folder / FILES[part], **arrays)
-            if not archive and not keep:
-                downloaded.unlink()
     except OSError as error:
         raise DataError(
             f"cannot write into {str(folder)!r} ({error.strerror or error}); make room, or choose another folder by "
             "$TERCET_DATA or `tercet fetch --data-dir`."
         ) from error
+    _tidy(folder)
     return True
 
 
-def _download(url: str, file: Path, on_progress: Progress | None) -> None:
-    logger.warning("downloading CIFAR-10, 170 MB, from %s to %s", url, file.parent)
+def _tidy(folder: Path) -> None:
+    """Remove what a download has left, and a process that was killed: once both parts are kept it is of no use."""
+    names = (f"{DOWNLOAD}*", f".{DOWNLOAD}*.part", *(f".{name}.*.part" for name in FILES.values()))
+    if any(left := [file for name in names for file in folder.glob(name)]):
+        with suppress(OSError), alone(folder / LOCK):  # in a folder that cannot be written it stays
+            for file in left:
+                file.unlink(missing_ok=True)
+
+
+def _download(url: str, folder: Path, on_progress: Progress | None, *, keep: bool) -> dict[str, dict[str, Any]]:
+    """The parts of the archive at `url`, which lies in the folder then."""
+    file, kept = folder / DOWNLOAD, folder / ARCHIVE
+    if kept.is_file():  # since another time; if it is whole nothing is sent for
+        kept.replace(file)
+    logger.warning("downloading CIFAR-10, 170 MB, from %s to %s", url, folder)
     try:
         download(url, file, CHECKSUMS.keys(), MOST_BYTES, _in_megabytes(on_progress))
     except DataError as error:
         raise DataError(f"{str(error).removesuffix('.')}; {ELSEWHERE}") from error
+    parts = read_official(file)
+    if keep:
+        file.replace(kept)
+    return parts
 
 
 def _in_megabytes(on_progress: Progress | None) -> Progress:

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from tercet.errors import DataError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 50_000_000  # decoded; 0.5 GB at the worst, 16-bit and then RGB: a guess
+MAX_SCANNED = 20 * MAX_PIXELS  # pixels times passes of a progressive JPEG, which has about 10: 3 s at the worst
 LARGE_PIXELS = 4_000_000  # beyond it images are decoded two at a time, so that threads do not multiply memory: a guess
 _LARGE = threading.Semaphore(2)
 
@@ -47,6 +48,8 @@ def read_image(file: Path | BytesIO, side: int) -> Pixels:
             # A JPEG can be decoded at 1/2, 1/4 or 1/8 for a fraction of the time; threefold leaves nothing to be seen.
             full = image.width * image.height
             image.draft(image.mode, (3 * side, 3 * side))
+            if "progressive" in image.info and full * _count_scans(image) > MAX_SCANNED:
+                raise DataError("more passes over the picture than a JPEG has")
             # The decoder of progressive ones holds the whole image all the same.
             decoded = full if "progressive" in image.info else image.width * image.height
             if decoded > MAX_PIXELS:
@@ -63,6 +66,17 @@ def read_image(file: Path | BytesIO, side: int) -> Pixels:
     except Exception as error:  # Pillow's decoders raise a dozen unrelated types on damaged files
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise DataError(f"unreadable ({reason})") from error
+
+
+def _count_scans(image: ImageFile.ImageFile) -> int:
+    """The passes over the picture; each takes the time of an image and as little as 75 bytes."""
+    file = image.fp
+    assert file is not None
+    place = file.tell()
+    file.seek(0)
+    count = sum(block.count(b"\xff\xda") for block in iter(lambda: file.read(2**20), b""))
+    file.seek(place)
+    return count
 
 
 def to_pixels(image: Image.Image, side: int) -> Pixels:

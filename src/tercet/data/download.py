@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import re
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -21,7 +22,7 @@ import httpx
 from filelock import FileLock, Timeout
 
 from tercet.errors import DataError
-from tercet.files import write_atomically
+from tercet.files import sync_folder, write_atomically
 
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 10.0, 20.0  # guesses: long for a slow line, short for a person who waits
 PAUSES_S = (1.0, 4.0)  # before each new try; guesses
@@ -47,9 +48,10 @@ def download(
     A dropped or stalled connection is tried again after each of `pauses_s`, which begin anew whenever more has come
     than ever before. Bytes that came are kept for the next call.
     """
-    if file.is_file() and checksum(file) in checksums:
-        return
     part, longest, pauses = Part(file), 0, iter(pauses_s)
+    if file.is_file() and checksum(file) in checksums:
+        part.discard()  # a process killed at the end has left its record
+        return
     with _client(read_timeout_s) as client:
         while not part.is_whole(url):
             try:
@@ -69,7 +71,10 @@ def download(
             f"{url} gave a file with the MD5 {found} where {' or '.join(checksums)} was expected; it was removed: "
             "try again, or take another source."
         )
+    with part.path.open("rb+") as stream:
+        os.fsync(stream.fileno())
     part.path.replace(file)
+    sync_folder(file.parent)
     part.discard()
 
 

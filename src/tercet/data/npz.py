@@ -15,6 +15,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from tercet.data.archive import check_growth
 from tercet.data.imageset import ImageSet
 from tercet.errors import DataError
 from tercet.memory import require_memory
@@ -58,6 +59,7 @@ def read_npz(file: Path) -> dict[str, ImageSet]:
 def _load(file: Path) -> dict[str, NDArray[Any]]:
     try:
         with zipfile.ZipFile(file) as archive:
+            check_growth(file, sum(member.file_size for member in archive.infolist()))
             members = {member.removesuffix(".npy"): member for member in archive.namelist()}
             members = {name: member for name, member in members.items() if name.endswith(NAMES)}
             _require_room({name: _header(archive, member) for name, member in members.items()})

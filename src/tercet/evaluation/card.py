@@ -26,7 +26,7 @@ from tercet.evaluation.saved import (
     seed_folders,
 )
 from tercet.evaluation.verdict import LABELS
-from tercet.files import write_atomically
+from tercet.files import make_folder, write_atomically
 
 CARD = """{header}
 # {name}
@@ -99,7 +99,7 @@ def write_card(run: Path) -> Path:
     _write(run, content, load, (inside / PICTURE).as_posix())
     if (run / "model" / "config.json").is_file():
         if (run / PICTURE).is_file():
-            (run / "model" / PICTURE).parent.mkdir(exist_ok=True)
+            make_folder((run / "model" / PICTURE).parent)
             write_atomically(run / "model" / PICTURE, (run / PICTURE).read_bytes())
         load = f'tercet.load("."{network})  # this folder, or what huggingface_hub.snapshot_download gives'
         _write(run / "model", content, load, PICTURE)

@@ -10,6 +10,7 @@ from tercet.errors import ModelError
 from tercet.evaluation import curves, plots
 from tercet.evaluation.look import save
 from tercet.evaluation.saved import read_arrays, read_history, read_pairs, read_predictions, read_record
+from tercet.files import make_folder
 from tercet.geometry.metrics import confusion_matrix
 
 
@@ -17,13 +18,13 @@ def write_figures(run: Path) -> None:
     """Write `figures/*.png`; a figure whose data the run does not have is left out."""
     folder = run / "figures"
     if history := read_history(run):
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
         save(curves.accuracy_figure(history), folder / "accuracy.png")
         save(curves.loss_figure(history), folder / "loss.png")
     rows = read_predictions(run)
     if not rows:
         return
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     try:
         data = (read_record(run / "run.json") or {})["data"]
         classes = tuple(data["classes"])

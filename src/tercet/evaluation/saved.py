@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,10 +71,13 @@ def read_arrays(path: Path, *names: str) -> dict[str, np.ndarray] | None:
     """The arrays of these names in an `.npz`, without reading the others; a name that it lacks is left out."""
     try:
         with np.load(path, allow_pickle=False) as saved:
-            return {name: saved[name] for name in names if name in saved}
+            arrays = {name: saved[name] for name in names if name in saved}
+        if strangers := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+            raise ValueError(f"{strangers[0]} is no array")
+        return arrays
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # what is damaged, or an .npy, or claims a size that no memory has, fails in many ways
         raise _damaged(path, error) from error
 
 

@@ -12,7 +12,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -23,7 +23,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from tercet.errors import ModelError
-from tercet.files import write_atomically
+from tercet.files import make_folder, sync_folder, write_atomically
 from tercet.geometry.neighbors import nearest
 from tercet.inference.generations import (
     DESCRIPTION,
@@ -157,6 +157,7 @@ class Gallery:
             self._files.close()
             with (self.folder / paths).open("rb+") as written:
                 os.fsync(written.fileno())
+            sync_folder(self.folder)  # what is named must be there before its name
             write_atomically(self.folder / DESCRIPTION, json.dumps(description, indent=2) + "\n")
         self._end()
         self._load()
@@ -213,7 +214,7 @@ class Gallery:
 
     def _begin(self) -> BinaryIO:
         """Copy what is there to the next generation, and hold the lock until its end."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         try:
             self._lock.acquire(blocking=False)
         except Timeout:
@@ -239,7 +240,8 @@ class Gallery:
 
     def _end(self) -> None:
         if self._stream:
-            self._stream.close()
+            with suppress(OSError):  # a full disk refuses what was not written yet, and that is dropped
+                self._stream.close()
             self._stream = None
             remove_unnamed(self.folder)
             self._lock.release()

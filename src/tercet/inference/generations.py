@@ -15,11 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tercet.errors import ModelError, check_format
+from tercet.files import is_unfinished
 from tercet.untrusted import read_object
 
 FORMAT = 1  # raised when an older tercet could not read the folder
 DESCRIPTION, LOCK = "index.json", "index.lock"
-KEYS = {"format", "model", "fingerprint", "dimensions", "count", "vectors", "paths"}
+MOST_DIMENSIONS = 2**20  # more than any network gives: a guess
+ENTRIES: dict[str, Any] = {
+    "format": int,
+    "model": str | None,
+    "fingerprint": str,
+    "dimensions": int,
+    "count": int,
+    "vectors": str,
+    "paths": str,
+}
 _OWN = re.compile(r"(?:vectors|paths)-(\d+)\.(?:npy|sqlite|sqlite-journal)")
 
 
@@ -34,8 +44,12 @@ def describe(folder: Path) -> dict[str, Any]:
         found = read_object(folder / DESCRIPTION)
         check_format(f"the index in {folder}", found["format"], FORMAT)
         generation = int(found["vectors"].removeprefix("vectors-").removesuffix(".npy"))
-        if found.keys() != KEYS or (found["vectors"], found["paths"]) != names(generation):
+        if found.keys() != ENTRIES.keys() or (found["vectors"], found["paths"]) != names(generation):
             raise ValueError("entries that are not ours")
+        if not all(isinstance(found[name], kind) for name, kind in ENTRIES.items()):
+            raise TypeError("entries of another kind")
+        if not 0 < found["dimensions"] <= MOST_DIMENSIONS:
+            raise ValueError("vectors without numbers or with too many")
     except (FileNotFoundError, NotADirectoryError):
         raise ModelError(f"found no index in {folder}; expected a folder that `tercet index` has made.") from None
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
@@ -51,9 +65,9 @@ def damaged(folder: Path, error: Exception) -> ModelError:
 def map_vectors(file: Path) -> NDArray[np.float32]:
     """The vectors of a generation, `[N, D]`, read from the disk as they are looked at; ValueError where it has none."""
     # Private to this process: torch wants them writable, and what is written would not reach the file.
-    vectors: NDArray[np.float32] = np.load(file, mmap_mode="c")
-    if vectors.dtype != np.float32:
-        raise ValueError(f"found {vectors.dtype}")
+    vectors = np.load(file, mmap_mode="c")
+    if not isinstance(vectors, np.ndarray) or vectors.dtype != np.float32:  # of a zip NumPy makes no array
+        raise ValueError(f"found {getattr(vectors, 'dtype', 'no array')}")
     return vectors
 
 
@@ -72,7 +86,7 @@ def write_header(stream: BinaryIO, rows: int, dimensions: int) -> int:
 def check_new(folder: Path) -> None:
     """ModelError where the folder holds anything but what a crash may have left of a new index."""
     try:
-        strangers = {file.name for file in folder.iterdir() if not _OWN.fullmatch(file.name)}
+        strangers = {file.name for file in folder.iterdir() if not (_OWN.fullmatch(file.name) or is_unfinished(file))}
     except FileNotFoundError:
         return
     except OSError as error:
@@ -84,10 +98,10 @@ def check_new(folder: Path) -> None:
 
 
 def remove_unnamed(folder: Path) -> None:
-    """Remove the generations that `index.json` does not name."""
+    """Remove the generations that `index.json` does not name, and what a crash has left of `index.json`."""
     generation = describe(folder)["generation"] if (folder / DESCRIPTION).exists() else 0
     for file in folder.iterdir():
         own = _OWN.fullmatch(file.name)
-        if own and int(own[1]) != generation:
+        if is_unfinished(file) or (own and int(own[1]) != generation):
             with suppress(OSError):  # Windows keeps what a reader has open; the next change removes it
                 file.unlink()

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from tercet.config import LARGEST_SIZE
 from tercet.data.decode import read_image, stored_side, to_pixels
 from tercet.errors import DataError, ModelError, check_format
-from tercet.files import write_atomically
+from tercet.files import make_folder, write_atomically
 from tercet.model.adapter import Adapter, with_adapter
 from tercet.model.efficientnet import EfficientNetLite0
 from tercet.model.embed import embed
@@ -93,7 +93,7 @@ class Bundle:
     def save(self, folder: str | Path) -> None:
         """Write the folder; it is whole once `config.json` is there."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         tensors = _parts(self.encoder, self.head).state_dict()
         weights = save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()})
         description = {"format": FORMAT, "classes": self.classes, **self.settings}
@@ -132,7 +132,7 @@ def _load(folder: Path, backbone: nn.Module | None) -> Bundle:
     """The Bundle in a folder; an error of many kinds where it is damaged or none of ours."""
     description = read_object(folder / "config.json")
     check_format(f"the model in {folder}", description["format"], FORMAT)
-    expected = description.pop("sha256") if description["format"] > 1 else None
+    promised = description.pop("sha256") if description["format"] > 1 else None
     settings = {name: value for name, value in description.items() if name not in ("format", "classes")}
     classes = tuple(map(str, description["classes"]))
     _check(settings)
@@ -144,16 +144,15 @@ def _load(folder: Path, backbone: nn.Module | None) -> Bundle:
         shapes = {name: tuple(entry["shape"]) for name, entry in read_header(file).items() if name != "__metadata__"}
         encoder, head = _empty(settings, len(classes), backbone, shapes)
         parts = _parts(encoder, head)
-        wanted_tensors = parts.state_dict()
-        if shapes != {name: tuple(tensor.shape) for name, tensor in wanted_tensors.items()}:
+        places = parts.state_dict()
+        if shapes != {name: tuple(place.shape) for name, place in places.items()}:
             raise ValueError("found tensors of another network")
         file.seek(0)
-        most = 8 * sum(tensor.numel() for tensor in wanted_tensors.values())  # bytes, however large the file is
-        weights = file.read(MOST_BYTES + most)
-    if expected is not None and digest(description, weights) != expected:
+        weights = file.read(MOST_BYTES + 8 * sum(place.numel() for place in places.values()))  # however long it is
+    if promised is not None and digest(description, weights) != promised:
         raise ValueError("its digest is another")
     # Copied, since what is read lies anywhere in memory, and sums may differ in the last digit by where it lies.
-    tensors = {name: tensor.to(wanted_tensors[name].dtype, copy=True) for name, tensor in load(weights).items()}
+    tensors = {name: tensor.to(places[name].dtype, copy=True) for name, tensor in load(weights).items()}
     parts.load_state_dict(tensors, assign=True)
     encoder = encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Bundle(encoder.eval(), head.eval(), classes, settings)

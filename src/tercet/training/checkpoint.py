@@ -11,6 +11,7 @@ import copy
 import io
 import json
 import logging
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from tercet.errors import ModelError, check_format
-from tercet.files import SealError, read_sealed, write_sealed
+from tercet.files import SealError, make_folder, read_sealed, write_sealed
 from tercet.untrusted import read_header
 
 logger = logging.getLogger(__name__)
@@ -158,12 +159,18 @@ class Checkpoint:
     def __init__(self, folder: Path | None, key: str) -> None:
         self.folder = folder
         self.key = key
+        self._saved = time.monotonic()
+
+    def age_seconds(self) -> float:
+        """The seconds since the last save, or since there was nothing to save."""
+        return time.monotonic() - self._saved
 
     def save(self, state: TrainingState) -> None:
         """Write the state; the one before it stays as the second generation."""
+        self._saved = time.monotonic()
         if self.folder is None:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         newest, previous = self._generations()
         progress = {**state.place(), "seconds": state.seconds, "interventions": state.interventions}
         tensors = state.tensors()

@@ -61,8 +61,7 @@ def train_network(
     `inputs` gives a batch of images, augmented, or of whatever stands for them. `config` is resolved. `generator` is
     reseeded at every step; a loss that draws random numbers holds the same object. `describe` adds to each epoch's
     record. Where training goes wrong the guard goes back and on with a remedy; it raises TrainingError where none is
-    left, and checkpoints written before stay good. A request to end (Ctrl-C, SIGTERM) waits for the end of its step and
-    is saved first.
+    left, and checkpoints written before stay good. A request to end (Ctrl-C, SIGTERM) is saved at the end of its step.
     """
     keep_freed_memory()
     device = next(network.parameters()).device
@@ -70,7 +69,6 @@ def train_network(
     optimizers = build_optimizers(network, config)
     state = TrainingState(network, copy.deepcopy(network), optimizers, gaps=torch.zeros(len(labels)))
     checkpoint.restore(state)
-    saved = time.monotonic()
     with HeldSignals() as signals:
         while state.step < steps:
             if state.batch == len(state.batches):
@@ -101,9 +99,8 @@ def train_network(
                 description = describe(state.average, outputs.detach().float(), batch_labels)
                 state.close_epoch(math.ceil(state.step / steps_an_epoch), description)
                 logger.info("%g epochs: %s", config.epochs, state.history[-1])
-            if signals.came or state.step == steps or time.monotonic() - saved > CHECKPOINT_SECONDS:
+            if signals.came or state.step == steps or checkpoint.age_seconds() > CHECKPOINT_SECONDS:
                 checkpoint.save(state)
-                saved = time.monotonic()
                 signals.let_go()
     return state.average, state.history
 

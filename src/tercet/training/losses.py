@@ -15,7 +15,13 @@ from torch import Tensor, nn
 
 from tercet.geometry.distances import squared_distances
 from tercet.training.hinges import all_triplets_hinge, differentiable, listed_triplets_hinge
-from tercet.training.triplets import hard_triplets, random_triplets, semi_hard_triplets, triplet_count
+from tercet.training.triplets import (
+    Triplets,
+    hard_triplets,
+    random_triplets,
+    semi_hard_triplets,
+    triplet_count,
+)
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Mining = Literal["all", "semi-hard", "hard", "random"]
@@ -49,16 +55,23 @@ def triplet_loss(
         if mining == "all":
             hinges, count = all_triplets_hinge(distances, labels, margin), triplet_count(labels)
         else:
-            triplets = (
-                random_triplets(labels, generator)
-                if mining == "random"
-                else {"semi-hard": semi_hard_triplets, "hard": hard_triplets}[mining](distances, labels)
-            )
+            triplets = mined(distances, labels, mining, generator)
             hinges, count = listed_triplets_hinge(distances, triplets, margin), len(triplets.anchors)
     total = differentiable(hinges, embeddings)
     if reduction == "sum":
         return total
     return total / (hinges.active.clamp_min(1) if reduction == "active" else max(1, count))
+
+
+def mined(
+    distances: Float[Tensor, "B B"], labels: Int64[Tensor, " B"], mining: Mining, generator: torch.Generator | None
+) -> Triplets:
+    """The triplets that a mining other than "all" chooses; none of an empty batch."""
+    if not len(labels):
+        return Triplets(labels, labels, labels)
+    if mining == "random":
+        return random_triplets(labels, generator)
+    return {"semi-hard": semi_hard_triplets, "hard": hard_triplets}[mining](distances, labels)
 
 
 def centroid_triplet_loss(
@@ -95,7 +108,7 @@ def class_distances(
     Classes are numbered anew, those of the batch only.
     """
     _, own, counts = labels.unique(return_inverse=True, return_counts=True)
-    is_own = nn.functional.one_hot(own, len(counts)).bool()  # [B, C]
+    is_own = own[:, None] == torch.arange(len(counts), device=own.device)  # [B, C]
     means = is_own.to(embeddings.dtype).T @ embeddings / counts[:, None]
     distances = squared_distances(embeddings, means)
     # An image lies n / (n - 1) times as far from the mean of the n - 1 others as from the mean of all n.

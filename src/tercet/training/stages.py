@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 from safetensors.torch import load, save
 from torch import Tensor
 
-from tercet.files import SealError, read_sealed, write_sealed
+from tercet.files import SealError, make_folder, read_sealed, write_sealed
 from tercet.untrusted import read_header
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ class Stages:
         if kept := self._read(path):
             return kept
         product = make()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         tensors = {name: tensor.contiguous() for name, tensor in product.tensors.items()}
         write_sealed(path, save(tensors, {"key": self.key, "record": json.dumps(product.record)}))
         return product

@@ -87,6 +87,8 @@ def test_what_is_no_image_is_refused_in_a_sentence(ask, image, address, as_image
     assert "damaged form" in refused(ask.post(address, content=b"--y\r\n", headers=broken), 400)
     unbounded = {"Content-Type": "multipart/form-data"}
     assert "form" in refused(ask.post(address, content=image, headers=unbounded), 400)
+    parts = {"files": [(f"part {number}", (None, "text")) for number in range(101)]}
+    assert "more than 100 parts" in refused(ask.post(address, **parts), 400)
     floating = as_image_file(Image.new("F", (8, 8)), "TIFF")
     assert "floating-point" in refused(ask.post(address, content=floating), 400)
 
@@ -94,7 +96,9 @@ def test_what_is_no_image_is_refused_in_a_sentence(ask, image, address, as_image
 def test_large_bodies_are_refused_announced_or_not(ask, monkeypatch, image):
     monkeypatch.setattr(uploads, "MOST_BYTES", 10_000)
     assert "send a smaller image" in refused(ask.post("/api/predict", content=b"x" * 10_001), 413)
-    assert "send a smaller image" in refused(ask.post("/api/predict", content=iter([b"x" * 6_000] * 2)), 413)
+    liar = {"Content-Length": "5"}
+    assert "send a smaller image" in refused(ask.post("/api/predict", content=b"x" * 10_001, headers=liar), 413)
+    assert "its length" in refused(ask.post("/api/predict", content=iter([b"x" * 6_000] * 2)), 411)
     assert refused(ask.post("/api/predict", content=b"", headers={"Content-Length": "-5"}), 413)
     assert ask.post("/api/predict", content=image).status_code == 200
 

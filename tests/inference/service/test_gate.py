@@ -21,6 +21,10 @@ def test_other_names_are_refused(host):
     assert refusal(Headers({"host": host})).status_code == 421
 
 
+def test_a_body_without_a_length_is_refused():
+    assert refusal(Headers({"host": "localhost", "transfer-encoding": "chunked"})).status_code == 411
+
+
 @pytest.mark.parametrize(
     "origin",
     [

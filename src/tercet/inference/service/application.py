@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from functools import partial
 from importlib.resources import files
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -28,6 +29,7 @@ FILES = {
     "/map.js": (__package__, "map.js", "text/javascript; charset=utf-8"),
     "/icon.svg": (__package__, "icon.svg", "image/svg+xml"),
 }
+PIECE_BYTES = 65_536  # of an answer, so that clients who do not read have no copy of all of it each
 
 
 def application(model: Model, workers: Workers, inbox: Inbox | None = None) -> ASGIApp:
@@ -55,7 +57,14 @@ def application(model: Model, workers: Workers, inbox: Inbox | None = None) -> A
 
 
 async def _give(content: bytes, kind: str, request: Request) -> Response:  # noqa: ARG001
-    return Response(content, media_type=kind)
+    if len(content) <= PIECE_BYTES:
+        return Response(content, media_type=kind)
+    return StreamingResponse(_pieces(content), media_type=kind, headers={"Content-Length": str(len(content))})
+
+
+async def _pieces(content: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(content), PIECE_BYTES):
+        yield content[start : start + PIECE_BYTES]
 
 
 async def _answer(

@@ -54,4 +54,6 @@ def refusal(headers: Headers) -> Response | None:
         return failure(421, f"found another Host header than {' or '.join(NAMES)}; ask by one of these names.")
     if origin is not None and origin.lower() != f"http://{host.lower()}":
         return failure(403, "found a request from a page of another origin; use the service's own page.")
+    if "transfer-encoding" in headers:
+        return failure(411, "found a body in chunks; send it with its length in Content-Length.")
     return None

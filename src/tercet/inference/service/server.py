@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import signal
 import socket
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -19,11 +21,12 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tercet.errors import UsageError
+from tercet.inference.service.connection import Connection
 from tercet.inference.service.replies import failure
 
 ADDRESS = "127.0.0.1"  # no other machine can ask
 GRACE_SECONDS = 20  # for what is under way to end; a body has 10 s to arrive
-MOST_CONNECTIONS = 512  # beyond them uvicorn answers 503; the usual limit of open files is 1,024
+MOST_CONNECTIONS = 512  # beyond them uvicorn answers 503
 BACKLOG = 128
 
 
@@ -47,13 +50,16 @@ def listen(port: int) -> socket.socket:
 
 def run(app: ASGIApp, listener: socket.socket, on_listening: Callable[[], None]) -> int:
     """Answer until a signal asks to end; the exit status: 0, or 130 or 143 where a request was cut."""
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # lines about what is damaged would fill a disk
+    warnings.filterwarnings("ignore", module="PIL")
     witness = Witness(app)
     config = uvicorn.Config(
         witness,
-        http="h11",  # bounds the size of headers
+        http=Connection,
         ws="none",
         lifespan="off",
         log_config=None,
+        log_level="error",  # as above
         access_log=False,
         server_header=False,
         limit_concurrency=MOST_CONNECTIONS,

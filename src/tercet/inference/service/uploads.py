@@ -10,12 +10,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from io import BytesIO
-from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 from python_multipart import FormParser
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import parse_options_header
+from python_multipart.multipart import Field, File, parse_options_header
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
@@ -24,6 +23,7 @@ from tercet.errors import DataError
 
 MOST_BYTES = 5_000_000  # of a body; the page makes larger photographs smaller before it sends them
 BODY_SECONDS = 10  # for a body to arrive
+MOST_PARTS = 100  # of a form, of which one counts
 HELD_BYTES = 64_000_000  # of all bodies that arrive or wait: a guess
 KINDS = "a JPEG, PNG, WebP, GIF, BMP or TIFF image"
 
@@ -93,18 +93,27 @@ def read_pixels(file: bytes, side: int) -> Pixels:
 
 
 def _first_file(boundary: bytes, body: bytes) -> bytes:
-    files: list[Any] = []
+    parts: list[Field | File] = []
+
+    def take(part: Field | File) -> None:
+        parts.append(part)
+        if len(parts) > MOST_PARTS:
+            raise HTTPException(400, f"found a form of more than {MOST_PARTS} parts; expected one file.")
+
     try:
         # Files above this size would be written to disk.
         settings = {"MAX_MEMORY_FILE_SIZE": MOST_BYTES + 1}
-        parser = FormParser("multipart/form-data", None, files.append, boundary=boundary, config=settings)
+        parser = FormParser("multipart/form-data", take, take, boundary=boundary, config=settings)
         parser.write(body)
         parser.finalize()
     except FormParserError as error:
         raise HTTPException(400, "found a damaged form; expected multipart/form-data with one file.") from error
+    files = [part for part in parts if isinstance(part, File)]
     if not files:
         raise HTTPException(400, "found a form without a file; expected one file in multipart/form-data.")
-    return bytes(files[0].file_object.getvalue())
+    content = files[0].file_object
+    assert isinstance(content, BytesIO)  # by the setting above
+    return content.getvalue()
 
 
 def _is_small(length: str) -> bool:
