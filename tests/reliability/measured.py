@@ -123,8 +123,9 @@ class Features(nn.Module):
 
 def features(root):
     from tercet.footprint import require_training_memory
+    from tercet.model.features import compute_features
     from tercet.model.pretrained import frozen_encoder, open_backbone
-    from tercet.training.bundle import train_bundle
+    from tercet.training.encoder import train_encoder
 
     parts = drawn(20_000, 10), drawn(2_000, 10)
     frozen = frozen_encoder(open_backbone(Features()), 10)
@@ -133,7 +134,8 @@ def features(root):
 
     def work():
         require_training_memory(config, parts, frozen)
-        train_bundle(config, *parts, frozen=frozen)
+        found, _ = compute_features(frozen, parts, mirrored=True)
+        train_encoder(config, *found)
 
     return work
 

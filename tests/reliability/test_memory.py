@@ -12,7 +12,7 @@ import pytest
 from reliability.measured import JOBS
 
 HERE = Path(__file__).parent
-QUICK = ("folder", "coloured arrays", "features", "regression", "fast encoder")
+QUICK = ("folder", "coloured arrays", "fast encoder")
 LINUX_ONLY = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the system tells peaks on Linux only")
 
 

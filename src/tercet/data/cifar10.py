@@ -22,6 +22,7 @@ from tercet.data.download import alone, checksum, download
 from tercet.data.imageset import ImageSet
 from tercet.data.npz import read_npz
 from tercet.data.pickled_batch import read_pickled_batch
+from tercet.data.room import require_room
 from tercet.errors import DataError
 from tercet.files import make_folder, write_arrays
 
@@ -158,6 +159,7 @@ def read_official(archive: Path) -> dict[str, dict[str, Any]]:
             f"{str(archive)!r} has the MD5 {found}, which neither official archive of CIFAR-10 has; download "
             f"{' or '.join(CHECKSUMS.values())} again."
         )
+    require_room(60_000, 32, copies=3)  # as batches, put together, and turned
     batches = {}
     for file in walk_tar(archive, gzip.open, _batch_name):
         try:
