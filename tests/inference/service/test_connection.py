@@ -86,6 +86,9 @@ def test_what_comes_before_the_answer_is_not_answered(talk):
     assert answer.count(b"200 OK") == 1
     answer, _ = talk(HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + GET)
     assert answer.count(b"HTTP/1.1") == 1
+    answer, seconds = talk(HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+    assert answer.count(b"HTTP/1.1") == 1
+    assert seconds < 0.2  # told that there is no more, rather than left to wait
 
 
 def test_a_body_that_is_no_longer_http_stops_the_answer_to_its_head(talk, caplog):
