@@ -53,7 +53,7 @@ class Connection(H11Protocol):
 
     def on_response_complete(self) -> None:
         """Wait for the next request, or linger where there is more than was asked for."""
-        has_more = self.cycle.more_body or bool(self.conn.trailing_data[0])
+        has_more = self._is_over or self.cycle.more_body or bool(self.conn.trailing_data[0])
         if not has_more or self.transport.is_closing():
             self._give(HEAD_SECONDS)
             return super().on_response_complete()
