@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PINS = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
 LOCKS = {name: (ROOT / "scripts" / name).read_text() for name in ("tools.lock", "audit.lock")}
-TOOLS = {"build", "hatchling", "hypothesis", "import-linter", "mypy", "pytest", "ruff"}
+TOOLS = {"build", "hatchling", "hypothesis", "import-linter", "mypy", "pytest", "pytest-xdist", "ruff"}
 # In place of pip-audit: finds nothing against a locked package but what the report says.
 STAND_IN = """
 import json, pathlib, sys
