@@ -158,6 +158,8 @@ def bodies() -> dict[str, bytes]:
         "a body that unpacks": post(zeros, "Content-Encoding: deflate"),
         "10,000 fields": post(form(10_000), FORM),
         "10,000 files": post(form(10_000, 'form-data; name="a"; filename="b"'), FORM),
+        "a part of a million headers": post(b"--x\r\n" + b"a:b\r\n" * 900_000, FORM),
+        "a part of a long header": post(b"--x\r\na: " + b"b" * 4_900_000, FORM),
         "forms 1,000 deep": post(nested(1_000), FORM),
         "almost boundaries": post(b"\r\n--" * 1_200_000, FORM),
         "a long boundary": post(form(1), "Content-Type: multipart/form-data; boundary=" + "x" * 12_000),
