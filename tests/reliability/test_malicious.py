@@ -70,7 +70,8 @@ def test_the_canary_would_be_seen(tmp_path):
 @pytest.mark.slow
 def test_trust_would_be_noticed(finished, tmp_path):
     canary = tmp_path / "canary"
-    trusting = "import numpy\nload = numpy.load\nnumpy.load = lambda file, **_: load(file, allow_pickle=True)\n"
+    trusting = "from numpy.lib import format\nread = format.read_array\n"
+    trusting += "format.read_array = lambda stream, **_: read(stream, allow_pickle=True)\n"
     hostile = hostile_data(Files(tmp_path / "files", finished), Payload(canary, 0))
     commands = [command for command, _ in hostile if command[1].endswith(".npz")]
     assert any(touched for *_, touched in run_commands(commands, canary, [], before=trusting))
@@ -83,7 +84,7 @@ def test_a_state_that_is_replaced_is_made_anew(images, finished, tmp_path, count
     command = ["train", str(images), "--out", str(out)]
     assert [status for status, *_ in run_commands([command], canary, [])] == [0]
     content = pickle.dumps(Payload(canary, 0))
-    states = [*(out / "checkpoints").rglob("*.safetensors"), *(tmp_path / "cache").glob("*.safetensors")]
+    states = [*(out / "checkpoints").rglob("*.sealed"), *(tmp_path / "cache").glob("*.safetensors")]
     assert len(states) >= 2
     for state in states:
         state.write_bytes(content)

@@ -18,6 +18,8 @@ EPOCHS = 3
 def train(tiny_set, make_set, tiny_config, monkeypatch):
     """Training of the tiny encoder; nothing is saved unless a signal comes."""
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 1e9)
+    # A shell that starts the tests in the background has them ignore SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     validation = make_set(12, seed=1)
 
     def of(seed, folder, stop=None):
@@ -31,7 +33,8 @@ def train(tiny_set, make_set, tiny_config, monkeypatch):
         )
         return encoder.state_dict(), [record | {"seconds": 0} for record in history]
 
-    return of
+    yield of
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
