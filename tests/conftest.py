@@ -73,6 +73,25 @@ def every_triplet():
 
 
 @pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """A folder of three classes of 24 pictures."""
+    from pictures import write_folder
+
+    return write_folder(tmp_path_factory.mktemp("pictures"), 24)
+
+
+@pytest.fixture(scope="session")
+def finished(folder, tmp_path_factory):
+    """The run folder of a small run on them."""
+    import tercet
+    from small_run import SMALL
+
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    tercet.run(folder, out=out, config=SMALL)
+    return out
+
+
+@pytest.fixture(scope="session")
 def make_set():
     """A function that draws `count` images of stripes: upright ones are of class "bar", level ones of class "row"."""
     from tercet.data.imageset import ImageSet

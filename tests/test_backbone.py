@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 import tercet
-from pictures import write_folder
 from tercet.cli import main
 from tercet.config import Config
 from tercet.errors import ModelError, UsageError
@@ -33,11 +32,6 @@ class Patches(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         return nn.functional.conv2d(nn.functional.avg_pool2d(pixels, 4), self.filters).relu().mean((2, 3))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_folder(tmp_path_factory.mktemp("pictures"), 24)
 
 
 @pytest.fixture(scope="module")

@@ -17,18 +17,6 @@ from tercet.pipeline import evaluate, report
 from tercet.run_folder import RunFolder
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_folder(tmp_path_factory.mktemp("pictures"), 24)
-
-
-@pytest.fixture(scope="module")
-def finished(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "whole"
-    tercet.run(folder, out=out, config=SMALL)
-    return out
-
-
 def test_run_folder_keeps_its_contract(finished: Path) -> None:
     names = {path.name for path in finished.iterdir()}
     files = {

@@ -8,23 +8,10 @@ import numpy as np
 import pytest
 
 import tercet
-from pictures import write_folder
 from small_run import METHODS, SMALL, weights, without_times
 from tercet.errors import UsageError
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_folder(tmp_path_factory.mktemp("pictures"), 24)
-
-
-@pytest.fixture(scope="module")
-def finished(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "whole"
-    tercet.run(folder, out=out, config=SMALL)
-    return out
 
 
 @pytest.mark.parametrize(("station", "step"), [("encoder", 5), ("CNN baseline", 9), ("t-SNE", 0)])

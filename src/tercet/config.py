@@ -118,9 +118,7 @@ LARGEST_SIZE = 224  # what most networks for photographs take; our own are not m
 # 1 MB, one of 224 9 MB by the fast encoder of the widths below and 62 MB by the classic one.
 BATCH_PIXELS = {"fast": 500 * 96**2, "classic": 500 * 48**2}
 COUNTED_WIDTHS = (32, 128, 256)
-HALVED_SIZE = (
-    64  # from which on the fast encoder's first layer halves the image: before, a pixel takes four times as much
-)
+HALVED_SIZE = 64  # from which on the fast encoder halves the image at once; before, a pixel takes four times as much
 LARGEST_BATCH = 4096  # of any encoder, since losses compare every two images of a batch: under 0.5 GB
 
 ADAPTER_RATE = 3e-4  # of what is trained on the pretrained network's features: docs/log.md, 2026-11-24

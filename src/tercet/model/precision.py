@@ -17,7 +17,7 @@ from torch import Tensor, nn
 LEAST_SPEEDUP = 1.15  # below this the rounding is not worth it: a guess
 LARGEST_ERROR = 0.05  # relative, on the outputs; bfloat16 keeps 8 bits, a sound network shows 0.01
 FEW_IMAGES = 32  # on which bfloat16 must not be hopelessly slow before it is tried on all
-HOPELESS = 3.0  # times as long, on those few; emulated, a step took up to twelve times as long: docs/log.md, 2026-11-25
+HOPELESS = 3.0  # times as long, on those few: a guess
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:
