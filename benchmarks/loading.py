@@ -28,8 +28,9 @@ from PIL import Image
 
 from benchmarks import records
 from tercet.data.sources import open_dataset
+from tercet.memory import peak_memory_bytes
 from tercet.preparation import describe_data
-from tercet.run_folder import commit, machine, peak_memory_bytes
+from tercet.run_folder import commit, machine
 
 FILES = {"small": 100_000, "photos": 500}
 # Pixels across and down, kind of file, options; one after the other, so that each class has all.

@@ -33,7 +33,7 @@ import torch
 
 from benchmarks import records
 from benchmarks.peer_losses import library, library_version
-from tercet.memory import keep_freed_memory
+from tercet.memory import keep_freed_memory, peak_memory_bytes
 from tercet.run_folder import commit, machine
 from tercet.training.losses import Loss, supervised_contrastive_loss, triplet_loss
 
@@ -85,14 +85,10 @@ def step(loss: Loss, size: int) -> Callable[[], float]:
 
 
 def peak_bytes(restart: bool = False) -> int:
-    """The most memory that this process has held, or, if it restarts, held from now on.
-
-    Not `ru_maxrss`, which cannot restart and begins at what the parent held.
-    """
+    """The most memory that this process has held, or, if it restarts, held from now on; Linux only."""
     if restart:
         Path("/proc/self/clear_refs").write_text("5")
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return 1024 * int(line.split()[1])
+    return peak_memory_bytes() or 0
 
 
 def measure_here(side: str, method: str, size: int) -> dict[str, Any]:

@@ -56,7 +56,7 @@ PROMISES = [
     Promise(
         "A request to end saves first",
         "SIGTERM and SIGINT at random moments: saved within 5 s, status 143 or 130, exact resume; a second one ends "
-        "within 1 s",
+        "within 1 s; that it was saved at its step is seen by `test_resume`",
         ("test_signals",),
     ),
     Promise(

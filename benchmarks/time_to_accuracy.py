@@ -31,10 +31,11 @@ from benchmarks.rates import counted_operations, matrix_product_rates
 from benchmarks.tables import markdown, spread
 from tercet.config import PRESETS, Config, resolve
 from tercet.data.sources import Dataset, open_dataset
+from tercet.memory import peak_memory_bytes
 from tercet.model.embed import embed
 from tercet.model.head import Head
 from tercet.preparation import JPEG_NOTE, choose_device, fitting_precision
-from tercet.run_folder import commit, machine, peak_memory_bytes
+from tercet.run_folder import commit, machine
 from tercet.training import encoder as training
 from tercet.training.encoder import train_encoder
 

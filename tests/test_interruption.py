@@ -42,6 +42,19 @@ def test_a_signal_waits_until_it_is_let_go(heard, number):
     assert heard == [number] * 3
 
 
+def test_signals_act_at_once_where_they_may(heard):
+    with HeldSignals() as signals:
+        signal.raise_signal(signal.SIGINT)
+        with signals.acting():
+            assert heard == [signal.SIGINT]
+            signal.raise_signal(signal.SIGTERM)
+            assert heard == [signal.SIGINT, signal.SIGTERM]
+        signal.raise_signal(signal.SIGTERM)
+        assert heard == [signal.SIGINT, signal.SIGTERM]
+        assert signals.came == signal.SIGTERM
+    assert heard == [signal.SIGINT, signal.SIGTERM, signal.SIGTERM]
+
+
 def test_a_second_one_would_end_the_process():
     with HeldSignals() as signals:
         signal.raise_signal(signal.SIGINT)

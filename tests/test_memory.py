@@ -109,3 +109,11 @@ def test_what_is_too_much_is_refused_in_one_sentence(monkeypatch):
     assert str(refused.value) == (
         "found 3,000,000 images, which take about 41 GB where 20 GB are free; give 20,000,000,000 bytes."
     )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a peak may begin at what the parent held")
+def test_the_peak_is_not_that_of_the_process_that_began_it():
+    held = bytearray(b"a") * 300_000_000
+    asking = "from tercet.memory import peak_memory_bytes; print(peak_memory_bytes())"
+    begun = subprocess.run([sys.executable, "-c", asking], check=True, capture_output=True, text=True)
+    assert memory.peak_memory_bytes() > len(held) > int(begun.stdout) > 0

@@ -81,6 +81,20 @@ def test_finished_run_is_not_repeated(folder: Path, finished: Path) -> None:
     assert results.methods.keys() == METHODS
 
 
+def test_what_is_finished_is_read_where_there_is_no_memory_to_train(
+    folder: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tercet.footprint.require_memory", require_no_less_than_everything)
+    assert tercet.run(folder, out=finished, config=SMALL).methods.keys() == METHODS
+    with pytest.raises(DataError, match="too much"):
+        tercet.run(folder, out=finished, config=SMALL, overwrite=True)
+    assert (finished / "results.json").exists()
+
+
+def require_no_less_than_everything(*_: object) -> None:
+    raise DataError("too much")
+
+
 def test_other_settings_or_data_are_refused_by_name(folder: Path, finished: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"margin None .* 0\.3"):
         tercet.run(folder, out=finished, config=replace(SMALL, margin=0.3))

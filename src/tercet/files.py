@@ -9,6 +9,7 @@ import hashlib
 import io
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -80,10 +81,15 @@ def sync_folder(path: Path) -> None:
             os.close(descriptor)
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Remove what killed processes have left of files below `folder`, which no other process may be writing."""
+def remove_unfinished(folder: Path, *, older: float = 0) -> None:
+    """Remove what killed processes have left of files below `folder`, if it is older than so many seconds.
+
+    Without an age no other process may be writing there.
+    """
     for path in folder.rglob(".*.part"):
-        path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another process may be tidying too
+            if time.time() - path.stat().st_mtime >= older:
+                path.unlink()
 
 
 def write_atomically(path: Path, content: bytes | memoryview | str) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -40,8 +41,17 @@ class HeldSignals:
 
     def let_go(self) -> None:
         """Let what came act as it would have; where its handler returns, hold on."""
+        with self.acting():
+            pass
+
+    @contextmanager
+    def acting(self) -> Iterator[None]:
+        """In this block signals act as they come, and what came before acts now."""
         self._release()
-        self._hold(self._notice)
+        try:
+            yield
+        finally:
+            self._hold(self._notice)
 
     def _release(self) -> None:
         number, self.came = self.came, None

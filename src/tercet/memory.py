@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -37,6 +38,19 @@ def free_memory() -> int:
     """Bytes that this process can still take: without swapping, and within the limits of its containers and its own."""
     available: int = psutil.virtual_memory().available
     return max(0, min([available, *_left_to_containers(Path("/")), *_left_by_own_limit()]))
+
+
+def peak_memory_bytes() -> int | None:
+    """The most memory this process has held, where the system tells."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # Linux, where the figure that `resource` gives begins at what the parent held
+        return 1024 * int(status.read_text().partition("VmHWM:")[2].split()[0])
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, others kilobytes
 
 
 class ControlGroup(NamedTuple):

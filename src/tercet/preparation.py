@@ -99,13 +99,14 @@ def prepare(
     resolved = fill(replace(config, device=device))
     frozen = freeze(resolved, network)
     parts = (train_part, validation, dataset.test)
-    require_training_memory(resolved, parts, frozen, compares=verb == "run")  # before anything is written
+    finished = (folder.results if verb == "run" else folder.model / "config.json").exists()
+    if overwrite or not finished:
+        require_training_memory(resolved, parts, frozen, compares=verb == "run")  # before anything is written
     begun = folder.claim(asdict(config), facts["fingerprint"], overwrite=overwrite)
     if begun and begun["config"].get("encoder") != resolved.encoder:  # the extra was installed or removed since
         resolved = fill(replace(config, device=device, encoder=begun["config"].get("encoder")))
         frozen = freeze(resolved, network)
     if begun:
-        finished = (folder.results if verb == "run" else folder.model / "config.json").exists()
         what = (
             "finished already; --overwrite begins anew" if finished else f"going on with the run of {begun['started']}"
         )

@@ -12,7 +12,6 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -188,16 +187,6 @@ def warn_of_another_machine(begun: Mapping[str, Any]) -> None:
             "the run was begun with %s; its result may differ in the last digits from one without interruption.",
             ", ".join(f"{name} {begun[name]} where there is {here[name]} now" for name in changed),
         )
-
-
-def peak_memory_bytes() -> int | None:
-    """The most memory this process has held, where the system tells."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux kilobytes
 
 
 def _processor() -> str:

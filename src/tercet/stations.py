@@ -17,10 +17,10 @@ from tercet.evaluation.results import Results, correctness, method_figures, writ
 from tercet.evaluation.verdict import verdict_of_one
 from tercet.files import write_arrays
 from tercet.geometry.metrics import expected_calibration_error, retrieval
+from tercet.memory import peak_memory_bytes
 from tercet.model.embed import embed
 from tercet.model.features import Part, judged
 from tercet.preparation import Work
-from tercet.run_folder import peak_memory_bytes
 from tercet.training.bundle import Learned, as_taken, train_bundle
 from tercet.training.losses import Loss
 from tercet.training.stages import Product, timed

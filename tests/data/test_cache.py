@@ -106,3 +106,13 @@ def test_without_the_variable_the_cache_is_where_the_system_keeps_them(tmp_path,
     monkeypatch.delenv("TERCET_CACHE")
     monkeypatch.setattr(cache.platformdirs, "user_cache_dir", lambda name: f"/caches/{name}")
     assert cache.cache_file(tmp_path, 32).parent == Path("/caches/tercet")
+
+
+def test_what_a_crash_left_long_ago_is_removed(cache_folder, reading):
+    cache_folder.mkdir()
+    forgotten, under_way = cache_folder / ".images-1.safetensors.a.part", cache_folder / ".images-2.safetensors.b.part"
+    for file in (forgotten, under_way):
+        file.touch()
+    os.utime(forgotten, (0, 0))
+    cache.save(cache_folder / "images-3.safetensors", reading)
+    assert {file.name for file in cache_folder.iterdir()} == {under_way.name, "images-3.safetensors"}

@@ -26,6 +26,12 @@ def change(folder, **entries):
     file.write_text(json.dumps({key: value for key, value in found.items() if value != "absent"}))
 
 
+def flip_a_bit(file):
+    content = bytearray(file.read_bytes())
+    content[-2] ^= 1  # among the numbers of the vectors, and in what a data base leaves unused
+    file.write_bytes(content)
+
+
 @pytest.mark.parametrize(
     "harm",
     [
@@ -47,6 +53,10 @@ def change(folder, **entries):
         lambda folder: (folder / "vectors-1.npy").write_bytes((folder / "vectors-1.npy").read_bytes()[:-1]),
         lambda folder: (folder / "vectors-1.npy").write_bytes(b""),
         lambda folder: np.save(folder / "vectors-1.npy", np.eye(2, 4)),
+        lambda folder: flip_a_bit(folder / "vectors-1.npy"),
+        lambda folder: flip_a_bit(folder / "paths-1.sqlite"),
+        lambda folder: change(folder, digests={}),
+        lambda folder: change(folder, digests={"vectors-1.npy": "", "../paths-1.sqlite": ""}),
         lambda folder: (folder / "paths-1.sqlite").unlink(),
         lambda folder: (folder / "paths-1.sqlite").write_bytes(b"no data base of ours, but long enough to be one" * 99),
     ],

@@ -16,6 +16,7 @@ import torch
 
 from states import fresh_state
 from tercet.errors import ModelError
+from tercet.memory import peak_memory_bytes
 from tercet.model.bundle import load_bundle
 from tercet.training.checkpoint import Checkpoint
 
@@ -37,18 +38,14 @@ READERS = {
 }
 
 
-def peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def measured(reader: str, folder: Path) -> dict[str, object]:
-    before, started, error = peak_bytes(), time.process_time(), None
+    before, started, error = peak_memory_bytes(), time.process_time(), None
     try:
         READERS[reader](folder)
     except Exception as caught:
         error = type(caught).__name__
     seconds = time.process_time() - started
-    return {"name": folder.name, "error": error, "seconds": seconds, "bytes": peak_bytes() - before}
+    return {"name": folder.name, "error": error, "seconds": seconds, "bytes": peak_memory_bytes() - before}
 
 
 def main(reader: str, *folders: str) -> None:

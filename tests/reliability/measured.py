@@ -27,14 +27,9 @@ from tercet.data import cache, npz, room
 from tercet.data.decode import stored_side
 from tercet.data.imageset import ImageSet
 from tercet.data.sources import open_dataset
-from tercet.memory import BESIDE
+from tercet.memory import BESIDE, peak_memory_bytes
 
 PACE = Config(epochs=0.001, fewest_steps=1, precision="fp32", device="cpu")  # one step
-
-
-def peak_bytes():
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024
 
 
 @contextmanager
@@ -42,7 +37,7 @@ def measured_growth():
     """A function that says by how many bytes the process grew at most, from the beginning of the block on."""
     Path("/proc/self/clear_refs").write_text("5")  # begins the peak anew
     before = psutil.Process().memory_info().rss
-    yield lambda: peak_bytes() - before
+    yield lambda: peak_memory_bytes() - before
 
 
 def measured(work):

@@ -11,13 +11,14 @@ from tercet.training import loop
 from tercet.training.checkpoint import Checkpoint
 from tercet.training.encoder import train_encoder
 
-EPOCHS = 3
+EPOCHS, STEPS = 3, 3  # of each
 
 
 @pytest.fixture
 def train(tiny_set, make_set, tiny_config, monkeypatch):
-    """Training of the tiny encoder; nothing is saved unless a signal comes."""
+    """Training of the tiny encoder; nothing is saved but at a signal and before the last step of each epoch."""
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 1e9)
+    monkeypatch.setattr(loop, "LOST_SECONDS", -1.0)
     # A shell that starts the tests in the background has them ignore SIGINT.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     validation = make_set(12, seed=1)
@@ -48,7 +49,7 @@ def resumed(train, monkeypatch):
 
         def spoiled(self, state):
             restore(self, state)
-            assert state.step == stop
+            assert state.step == (stop if stop % STEPS else stop - 1)  # a step that ends an epoch is done again
             forget(state)
 
         with monkeypatch.context() as patch:
@@ -69,6 +70,7 @@ def test_every_step_boundary(count, train, resumed, tmp_path, record_property):
         whole = train(seed, None)
         steps = whole[1][-1]["step"]
         assert len(whole[1]) == EPOCHS
+        assert steps == EPOCHS * STEPS
         for stop in range(1, steps):
             assert not differ(resumed(seed, tmp_path / f"{seed} {stop}", stop), whole)
             boundaries += 1

@@ -12,7 +12,7 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 from tercet.data.folder import read_folder
-from tercet.run_folder import peak_memory_bytes
+from tercet.memory import peak_memory_bytes
 reading = read_folder(Path(sys.argv[1]))
 found = {"paths": reading.parts["train"].paths, "skipped": reading.skipped, "peak": peak_memory_bytes()}
 print(json.dumps(found))

@@ -21,9 +21,11 @@ from safetensors.torch import save_file
 from tercet.data.archive import list_folder
 from tercet.data.folder import Reading
 from tercet.data.imageset import ImageSet
+from tercet.files import remove_unfinished
 from tercet.memory import in_words, require_memory
 
 FORMAT_VERSION = 2  # raise it when the same files would give other pixels, classes or paths
+FORGOTTEN_SECONDS = 24 * 60 * 60.0  # after which nobody is writing an unfinished file any more: a guess
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +98,8 @@ def save(file: Path, reading: Reading) -> None:
     temporary = None
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=file.parent, prefix=".images-")
+        remove_unfinished(file.parent, older=FORGOTTEN_SECONDS)
+        handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.", suffix=".part")
         os.close(handle)
         temporary = Path(name)
         save_file(tensors, temporary, {"tercet": json.dumps(about)})

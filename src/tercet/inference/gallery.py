@@ -1,9 +1,10 @@
 """Gallery: vectors and the file path of each, kept in a folder and searched there without being loaded.
 
-`index.json` names two files of one generation: `vectors-N.npy`, float32 `[N, D]`, which is mapped into memory, and
-`paths-N.sqlite`, the path of each row with size and time of change of its file. A change is made to a copy, the next
-generation; so a crash at any moment leaves the old gallery or the new one, and who searches meanwhile goes on in the
-one that was there. Knows nothing of images, and of the model that made the vectors only its path and fingerprint.
+`index.json` names two files of one generation, with their checksums: `vectors-N.npy`, float32 `[N, D]`, which is mapped
+into memory, and `paths-N.sqlite`, the path of each row with size and time of change of its file. A change is made to a
+copy, the next generation; so a crash at any moment leaves the old gallery or the new one, and who searches meanwhile
+goes on in the one that was there. Knows nothing of images, and of the model that made the vectors only its path and
+fingerprint.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -29,9 +30,11 @@ from tercet.inference.generations import (
     DESCRIPTION,
     FORMAT,
     LOCK,
+    check_digests,
     check_new,
     damaged,
     describe,
+    digest,
     map_vectors,
     names,
     remove_unnamed,
@@ -149,7 +152,7 @@ class Gallery:
             return
         with self._changing() as stream:
             vectors, paths = names(self._generation + 1)
-            description = {"format": FORMAT, "model": self.model, "fingerprint": self.fingerprint}
+            description: dict[str, Any] = {"format": FORMAT, "model": self.model, "fingerprint": self.fingerprint}
             description |= {"dimensions": self.dimensions, "count": len(self), "vectors": vectors, "paths": paths}
             write_header(stream, len(self), self.dimensions)
             stream.truncate(self._place(len(self)))
@@ -158,6 +161,7 @@ class Gallery:
             with (self.folder / paths).open("rb+") as written:
                 os.fsync(written.fileno())
             sync_folder(self.folder)  # what is named must be there before its name
+            description["digests"] = {name: digest(self.folder / name) for name in (vectors, paths)}
             write_atomically(self.folder / DESCRIPTION, json.dumps(description, indent=2) + "\n")
         self._end()
         self._load()
@@ -189,6 +193,7 @@ class Gallery:
             if (found["dimensions"], found["fingerprint"]) != (self.dimensions, self.fingerprint):
                 raise ModelError(f"{self.folder} was made anew by another model meanwhile; open it again.")
             try:
+                check_digests(self.folder, found["digests"])
                 vectors = map_vectors(self.folder / found["vectors"])
                 location = (self.folder / found["paths"]).absolute().as_uri()
                 files = sqlite3.connect(f"{location}?mode=ro&immutable=1", uri=True)

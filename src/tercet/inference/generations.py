@@ -6,6 +6,7 @@ name is of no use to anybody: older generations, and what a crash has left.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +19,7 @@ from tercet.errors import ModelError, check_format
 from tercet.files import is_unfinished
 from tercet.untrusted import read_object
 
-FORMAT = 1  # raised when an older tercet could not read the folder
+FORMAT = 2  # raised when an older tercet could not read the folder; 1 had no digests
 DESCRIPTION, LOCK = "index.json", "index.lock"
 MOST_DIMENSIONS = 2**20  # more than any network gives: a guess
 ENTRIES: dict[str, Any] = {
@@ -29,6 +30,7 @@ ENTRIES: dict[str, Any] = {
     "count": int,
     "vectors": str,
     "paths": str,
+    "digests": dict,  # SHA-256 of both files by their names
 }
 _OWN = re.compile(r"(?:vectors|paths)-(\d+)\.(?:npy|sqlite|sqlite-journal)")
 
@@ -43,9 +45,14 @@ def describe(folder: Path) -> dict[str, Any]:
     try:
         found = read_object(folder / DESCRIPTION)
         check_format(f"the index in {folder}", found["format"], FORMAT)
+        if found["format"] == 1:
+            found["digests"] = {}
         generation = int(found["vectors"].removeprefix("vectors-").removesuffix(".npy"))
-        if found.keys() != ENTRIES.keys() or (found["vectors"], found["paths"]) != names(generation):
+        files = names(generation)
+        if found.keys() != ENTRIES.keys() or (found["vectors"], found["paths"]) != files:
             raise ValueError("entries that are not ours")
+        if found["digests"].keys() != (set() if found["format"] == 1 else {*files}):
+            raise ValueError("checksums of other files")
         if not all(isinstance(found[name], kind) for name, kind in ENTRIES.items()):
             raise TypeError("entries of another kind")
         if not 0 < found["dimensions"] <= MOST_DIMENSIONS:
@@ -60,6 +67,19 @@ def describe(folder: Path) -> dict[str, Any]:
 def damaged(folder: Path, error: Exception) -> ModelError:
     """The error that says so."""
     return ModelError(f"the index in {folder} is damaged ({type(error).__name__}); remove it and index again.")
+
+
+def digest(file: Path) -> str:
+    """The SHA-256 of a file's content."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def check_digests(folder: Path, digests: dict[str, str]) -> None:
+    """ValueError where a file is not what was written."""
+    for name, written in digests.items():
+        if digest(folder / name) != written:
+            raise ValueError(f"{name} does not match its checksum")
 
 
 def map_vectors(file: Path) -> NDArray[np.float32]:

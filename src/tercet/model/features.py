@@ -16,19 +16,18 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float, Float16, Int64, UInt8
-from safetensors import safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from tercet.data.cache import cache_folder
 from tercet.data.imageset import ImageSet
 from tercet.errors import UsageError
-from tercet.files import write_atomically
+from tercet.files import read_sealed, write_sealed
 from tercet.model.embed import embed
 from tercet.model.encoder import Encoder
 from tercet.model.pretrained import digest
 
-FORMAT_VERSION = 1  # raise it when the same images would give other features
+FORMAT_VERSION = 2  # raise it when the same images would give other features
 CHUNK = 256  # images a cache file: some seconds of work, which is what an interruption costs
 
 logger = logging.getLogger(__name__)
@@ -91,7 +90,7 @@ def compute_features(
     for start in range(0, len(order), CHUNK):
         chosen = order[start : start + CHUNK]
         key = hashlib.sha256(network + b"".join(digests[place] for place in chosen)).hexdigest()
-        file = cache_folder() / f"features-{key}.safetensors"
+        file = cache_folder() / f"features-{key}.sealed"
         kept = _load(file)
         if kept is None:
             started = time.perf_counter()
@@ -130,8 +129,8 @@ def _load(file: Path) -> tuple[Tensor, float] | None:
     if not file.is_file():
         return None
     try:
-        with safe_open(file, framework="pt") as kept:
-            return kept.get_tensor("features"), float(kept.metadata()["seconds"])
+        kept = load(read_sealed(file))
+        return kept["features"], float(kept["seconds"])
     except Exception as error:  # damage can show in many ways
         logger.info("the cache file %s is damaged (%s) and will be made anew", file, error)
         return None
@@ -140,6 +139,6 @@ def _load(file: Path) -> tuple[Tensor, float] | None:
 def _save(file: Path, features: Tensor, seconds: float) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, save({"features": features}, {"seconds": str(seconds)}))
+        write_sealed(file, save({"features": features, "seconds": torch.tensor(seconds, dtype=torch.float64)}))
     except OSError as error:
         logger.warning("features are not kept in the cache %s (%s); they will be computed again", file.parent, error)

@@ -39,6 +39,7 @@ Inputs = Callable[[Tensor, int, torch.Generator], Tensor]
 Describe = Callable[[nn.Module, Tensor, Tensor], dict[str, float]]  # (average, last outputs, their labels) -> record
 OnStep = Callable[[int, int], None]  # (steps done, steps in all)
 CHECKPOINT_SECONDS = 20.0
+LOST_SECONDS = 1.0  # of training, at most, where it is interrupted while an epoch is described
 MOST_DEVICE_BYTES = 2 * 2**30  # of images that another device than the CPU holds from the start: a guess
 FEATURE_DROPOUT = 0.5  # docs/log.md, 2026-11-24
 
@@ -61,7 +62,8 @@ def train_network(
     `inputs` gives a batch of images, augmented, or of whatever stands for them. `config` is resolved. `generator` is
     reseeded at every step; a loss that draws random numbers holds the same object. `describe` adds to each epoch's
     record. Where training goes wrong the guard goes back and on with a remedy; it raises TrainingError where none is
-    left, and checkpoints written before stay good. A request to end (Ctrl-C, SIGTERM) is saved at the end of its step.
+    left, and checkpoints written before stay good. A request to end (Ctrl-C, SIGTERM) is saved at the end of its step;
+    while `describe` runs it is obeyed at once, since all but a second of training was saved before.
     """
     keep_freed_memory()
     device = next(network.parameters()).device
@@ -71,6 +73,9 @@ def train_network(
     checkpoint.restore(state)
     with HeldSignals() as signals:
         while state.step < steps:
+            closes = state.step + 1 == steps or (state.step + 1) % steps_an_epoch == 0
+            if closes and checkpoint.age_seconds() > LOST_SECONDS:
+                checkpoint.save(state)
             if state.batch == len(state.batches):
                 begin_pass(state, labels, config)
             guard.keep(state)
@@ -95,8 +100,9 @@ def train_network(
             update_average(state.average, network, min(config.averaging, state.step / (state.step + 10)))
             state.count(step.loss, len(batch), time.perf_counter() - started)
             on_step(state.step, steps)
-            if state.step == steps or state.step % steps_an_epoch == 0:
-                description = describe(state.average, outputs.detach().float(), batch_labels)
+            if closes:
+                with signals.acting():  # describing may take long, and was saved for
+                    description = describe(state.average, outputs.detach().float(), batch_labels)
                 state.close_epoch(math.ceil(state.step / steps_an_epoch), description)
                 logger.info("%g epochs: %s", config.epochs, state.history[-1])
             if signals.came or state.step == steps or checkpoint.age_seconds() > CHECKPOINT_SECONDS:
