@@ -1,6 +1,6 @@
 """The promises of docs/reliability.md, and what the long set of tests says of each.
 
-    python -m pytest -m reliability      the long set: an hour on two idle cores
+    scripts/test -m reliability          the long set: an hour on two idle cores
     python -m benchmarks.reliability     the table, and with --write into the page
 
 results/reliability.jsonl has a line for each test and case that was run, passed or not. The newest of each counts,
@@ -19,7 +19,7 @@ from benchmarks.tables import markdown
 
 PAGE = Path(__file__).parents[1] / "docs" / "reliability.md"
 BEGIN, END = "<!-- reliability: python -m benchmarks.reliability -->\n", "<!-- end of reliability -->"
-COMMAND = "pytest -m reliability"
+COMMAND = "scripts/test -m reliability"
 
 
 class Promise(NamedTuple):

@@ -18,7 +18,7 @@ from tercet.run_folder import commit, machine
 def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
-    if item.get_closest_marker("reliability") is None or report.when != "call":
+    if item.config.getoption("markexpr") != "reliability" or report.when != "call":
         return
     case = getattr(item, "callspec", None)
     count = case and case.params.get("count")
@@ -34,7 +34,7 @@ def pytest_runtest_makereport(item, call):
             "date": date.today().isoformat(),
             "machine": machine(),
             "commit": commit(),
-            "command": f"pytest -m reliability {item.path.relative_to(item.config.rootpath)}",
+            "command": f"scripts/test -m reliability {item.path.relative_to(item.config.rootpath)}",
         },
     )
 

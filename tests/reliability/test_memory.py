@@ -62,7 +62,7 @@ def test_what_has_no_room_is_refused_in_one_sentence_before_it_is_begun(job, tmp
 
 @LINUX_ONLY
 @pytest.mark.reliability
-@pytest.mark.parametrize("job", REFUSALS.keys() - {"claimed_images"})
+@pytest.mark.parametrize("job", sorted(REFUSALS.keys() - {"claimed_images"}))
 def test_without_the_refusal_memory_ends(job, tmp_path):
     """The control: the limit that the jobs above have is a real one."""
     found = finished("short_of_memory.py", tmp_path, job, "unchecked")
