@@ -28,6 +28,14 @@ def resolved(image_count=45_000, **settings):
     return resolve(Config(**settings), image_count=image_count, size=32, flip=True)
 
 
+def test_a_fast_encoder_needs_widths():
+    with pytest.raises(
+        UsageError, match=r"^--widths is empty; expected a number for each group of the fast encoder\.$"
+    ):
+        resolved(widths=())
+    assert resolved(widths=(), encoder="classic").widths == ()
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_resolve_to_something_complete(name):
     found = resolve(PRESETS[name], image_count=45_000, size=32, flip=True)

@@ -39,7 +39,7 @@ def test_every_module_of_the_long_set_has_a_promise():
 
 
 def test_what_has_no_record_was_not_run(row):
-    assert row() == ["", "not run", "", "`pytest -m reliability tests/reliability/test_lock.py`"]
+    assert row() == ["", "not run", "", "`scripts/test -m reliability tests/reliability/test_lock.py`"]
     assert row(record("test_locks::other"))[1] == "not run"
 
 

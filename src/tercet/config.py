@@ -140,6 +140,8 @@ def resolve(config: Config, *, image_count: int, size: int, flip: bool, has_weig
     """
     size = config.size or size
     encoder = config.encoder or ("pretrained" if has_weights and size >= PRETRAINED_SIZE else "fast")
+    if encoder == "fast" and not config.widths:
+        raise UsageError("--widths is empty; expected a number for each group of the fast encoder.")
     # At least ten steps an epoch, where there are images enough: a guess.
     batch_size = min(config.batch_size, max(64, image_count // 10), largest_batch(encoder, size, config.widths))
     steps_per_epoch = math.ceil(image_count / batch_size)

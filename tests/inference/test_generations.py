@@ -47,6 +47,8 @@ def flip_a_bit(file):
         lambda folder: change(folder, vectors=1),
         lambda folder: change(folder, model=3),
         lambda folder: change(folder, dimensions=None),
+        lambda folder: change(folder, dimensions=True),
+        lambda folder: change(folder, digests={"vectors-1.npy": float("nan"), "paths-1.sqlite": ""}),
         lambda folder: change(folder, dimensions=-4),
         lambda folder: change(folder, dimensions=2**62),
         lambda folder: (folder / "vectors-1.npy").unlink(),

@@ -1,4 +1,4 @@
-"""The two sizes of a reliability test: few for scripts/check, all for `pytest -m reliability`."""
+"""The two sizes of a reliability test: few for scripts/check, all for `scripts/test -m reliability`."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,7 +12,7 @@ def counts(few, full):
 
 
 def for_all(count, **strategies):
-    """Run the decorated property at once, on `count` examples of these strategies, the same ones every time."""
+    """Run the decorated property at once, on `count` examples of these strategies, the same ones wherever the same modules are loaded."""
     calm = settings(
         max_examples=count,
         deadline=None,

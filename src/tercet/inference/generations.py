@@ -22,15 +22,15 @@ from tercet.untrusted import read_object
 FORMAT = 2  # raised when an older tercet could not read the folder; 1 had no digests
 DESCRIPTION, LOCK = "index.json", "index.lock"
 MOST_DIMENSIONS = 2**20  # more than any network gives: a guess
-ENTRIES: dict[str, Any] = {
-    "format": int,
-    "model": str | None,
-    "fingerprint": str,
-    "dimensions": int,
-    "count": int,
-    "vectors": str,
-    "paths": str,
-    "digests": dict,  # SHA-256 of both files by their names
+ENTRIES = {
+    "format": (int,),
+    "model": (str, type(None)),
+    "fingerprint": (str,),
+    "dimensions": (int,),
+    "count": (int,),
+    "vectors": (str,),
+    "paths": (str,),
+    "digests": (dict,),  # SHA-256 of both files by their names
 }
 _OWN = re.compile(r"(?:vectors|paths)-(\d+)\.(?:npy|sqlite|sqlite-journal)")
 
@@ -53,8 +53,10 @@ def describe(folder: Path) -> dict[str, Any]:
             raise ValueError("entries that are not ours")
         if found["digests"].keys() != (set() if found["format"] == 1 else {*files}):
             raise ValueError("checksums of other files")
-        if not all(isinstance(found[name], kind) for name, kind in ENTRIES.items()):
+        if not all(type(found[name]) in kinds for name, kinds in ENTRIES.items()):  # True is an int to isinstance
             raise TypeError("entries of another kind")
+        if not all(isinstance(written, str) for written in found["digests"].values()):
+            raise TypeError("checksums of another kind")
         if not 0 < found["dimensions"] <= MOST_DIMENSIONS:
             raise ValueError("vectors without numbers or with too many")
     except (FileNotFoundError, NotADirectoryError):
