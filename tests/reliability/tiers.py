@@ -12,7 +12,10 @@ def counts(few, full):
 
 
 def for_all(count, **strategies):
-    """Run the decorated property at once, on `count` examples of these strategies, the same ones wherever the same modules are loaded."""
+    """Run the decorated property at once, on `count` examples of these strategies.
+
+    They are the same ones wherever the same modules are loaded, whose constants hypothesis tries too.
+    """
     calm = settings(
         max_examples=count,
         deadline=None,
