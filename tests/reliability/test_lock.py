@@ -2,21 +2,14 @@
 
 import json
 import sys
-import time
 
 import pytest
 
 from pictures import write_folder
 from reliability.tiers import counts
-from reliability.victim import fingerprint, finish, start
+from reliability.victim import fingerprint, finish, start, wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
-
-
-def wait_for(file):
-    deadline = time.monotonic() + 120
-    while not file.exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
 
 
 @counts(1, 5)

@@ -44,6 +44,13 @@ def finish(process):
     return json.loads(printed), said
 
 
+def wait_for(file):
+    """Until the file is there, but no longer than two minutes."""
+    deadline = time.monotonic() + 120
+    while not file.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
 def fingerprint(run):
     """What the promise "same seed, same bytes" covers in a finished run folder."""
     results = json.loads((run / "results.json").read_text())
