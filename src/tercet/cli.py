@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -18,7 +19,7 @@ from io import TextIOWrapper
 from typing import Any, NoReturn
 
 from tercet import __version__
-from tercet.config import CHOICES, PRESETS
+from tercet.config import CHOICES, DEFAULT_MODEL, PRESETS
 from tercet.errors import TercetError, describe_refusal
 
 DATA_HELP = (
@@ -39,8 +40,14 @@ IMAGES_HELP = (
     'a file, a folder (every image below it), a pattern such as "photos/**/*.jpg", or - for a list of these on the '
     "standard input, one a line"
 )
+MODEL_HELP = (
+    f"a run folder, or the model/ folder inside one (default `{DEFAULT_MODEL}`, which comes with tercet and knows the "
+    "ten classes of CIFAR-10)"
+)
+MOMENT = 0.05  # seconds, longer than destructors take
 RESUMABLE = ("run", "train", "fetch", "index")
 EXAMPLES = """examples:
+  tercet predict new.jpg                        its class of CIFAR-10's ten, by the model that comes with tercet
   tercet run digits --out runs/digits           the whole job in a minute, no download
   tercet fetch cifar10                          the official CIFAR-10, 170 MB, once
   tercet run photos/ --out runs/photos          your own images: photos/cat/*.jpg, photos/dog/*.jpg, ...
@@ -122,8 +129,8 @@ def add_uses(command: Callable[[str, str], Parser]) -> None:
     searched.add_argument("-k", type=int, default=10, help="how many to show of each (default 10)")
     searched.add_argument("--sheet", metavar="FILE.png", help="draw the images and what was found for them")
     searched.add_argument("--json", dest="as_json", action="store_true", help="print one JSON object an IMAGE")
-    for user in (indexed, searched):
-        user.add_argument("--model", metavar="MODEL", help="needed for a new index, which then remembers it")
+    indexed.add_argument("--model", metavar="MODEL", help=f"for a new index, which then remembers it: {MODEL_HELP}")
+    searched.add_argument("--model", metavar="MODEL", help="where the model of the index lies now, if it has moved")
     served = command("serve", "a model as a web page and a JSON interface, for this machine only")
     add_model_option(served)
     served.add_argument("--port", type=int, default=8000, help="0 for any free one (default 8000)")
@@ -145,7 +152,7 @@ def add_fetch_options(parser: argparse.ArgumentParser) -> None:
 
 def add_model_option(parser: argparse.ArgumentParser) -> None:
     """The option that names a trained model."""
-    parser.add_argument("--model", required=True, metavar="MODEL", help="a run folder, or the model/ folder inside one")
+    parser.add_argument("--model", default=DEFAULT_MODEL, metavar="MODEL", help=MODEL_HELP)
 
 
 def add_training_options(parser: argparse.ArgumentParser) -> None:
@@ -237,8 +244,19 @@ def entry() -> NoReturn:
             signal.signal(listened, signal.SIG_DFL)  # so that a second one ends at once
         raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
+    def once_more(ignored: sys.UnraisableHookArgs) -> None:
+        """Python drops what is raised in a destructor; an interruption that met one comes again a moment later."""
+        if not isinstance(ignored.exc_value, KeyboardInterrupt | Terminated):
+            sys.__unraisablehook__(ignored)
+            return
+        for listened in heard:
+            signal.signal(listened, interrupt)
+        number = signal.SIGINT if isinstance(ignored.exc_value, KeyboardInterrupt) else signal.SIGTERM
+        threading.Timer(MOMENT, signal.raise_signal, [number]).start()
+
     # What the process was told to ignore, as a shell does for what runs in its background, stays ignored.
     heard = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
     for number in heard:
         signal.signal(number, interrupt)
+    sys.unraisablehook = once_more
     sys.exit(main())

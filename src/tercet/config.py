@@ -125,10 +125,12 @@ ADAPTER_RATE = 3e-4  # of what is trained on the pretrained network's features: 
 ADAPTER_STEPS = 300  # the same; a step takes milliseconds
 PRETRAINED_SIZE = 96  # from this size on the default is the pretrained encoder, made at 224 pixels: a guess
 
+DEFAULT_MODEL = "cifar10"  # comes with tercet; models/cifar10/README.md is its card
+
 PRESETS = {  # measured results: benchmarks/results/reference.jsonl
     "quick": Config(),
-    "standard": Config(epochs=10),
-    "full": Config(epochs=50),  # not measured yet
+    "standard": Config(widths=(64, 256, 256), epochs=8),
+    "full": Config(widths=(64, 256, 256), epochs=24),  # not measured yet
 }
 
 
