@@ -38,3 +38,4 @@ def test_wheel_works_in_an_empty_environment(tmp_path: Path) -> None:
     path, first, *_ = call(tercet, "predict", "image.png", "--model", "runs/digits").split("\t")
     assert path == "image.png"
     assert first.split()[0] in "0123456789"
+    assert call(tercet, "predict", "image.png").startswith("image.png\t")  # by the model that comes with it

@@ -100,7 +100,7 @@ def test_search_draws_a_sheet(index: str, place: Path, capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("words", "status", "says"),
     [
-        (["index", "photos", "--out", "new"], 2, "there is no index in new yet"),
+        (["index", "--remove", "photos", "--out", "new"], 2, "there is no index in new yet"),
         (["index", "photos", "--model", "photos", "--out", "new"], 1, "found no model in photos"),
         (["index", "photos", "--model", "model", "--out", "photos"], 1, "found other files in photos"),
         (["index", "--out", "INDEX"], 2, "found nothing to do"),

@@ -188,7 +188,6 @@ def choose_device(asked: str) -> str:
 
 def repeating_command(verb: str, data: str | Path, out: Path, config: Config, seeds: int = 1) -> str:
     """The command line that asks for the same run; empty for what only Python can ask for."""
-    preset = next((name for name, candidate in PRESETS.items() if candidate.epochs == config.epochs), "quick")
     options = (
         "epochs",
         "loss",
@@ -203,10 +202,15 @@ def repeating_command(verb: str, data: str | Path, out: Path, config: Config, se
         "precision",
         "device",
     )
-    given = {name: getattr(config, name) for name in options}
-    given = {name: value for name, value in given.items() if value != getattr(PRESETS[preset], name)}
-    if replace(PRESETS[preset], **given) != config or config.loss == "custom":
+    wanted = {name: getattr(config, name) for name in options}
+    asked = [
+        (preset, {name: value for name, value in wanted.items() if value != getattr(candidate, name)})
+        for preset, candidate in PRESETS.items()
+        if replace(candidate, **wanted) == config
+    ]
+    if not asked or config.loss == "custom":
         return ""
+    preset, given = min(asked, key=lambda words: len(words[1]))
     words = ["tercet", verb, str(data), "--out", str(out), "--preset", preset]
     for name, value in given.items():
         flag = name.replace("_", "-")

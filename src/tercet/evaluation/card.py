@@ -184,7 +184,7 @@ def _facts(record: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, A
         "precision": record.get("precision"),
         "PyTorch": machine.get("torch"),
         "processor": machine.get("gpu") or machine.get("processor"),
-        "encoder and head, seconds": f"{seconds:,.0f}",
+        "encoder and head, seconds": f"{seconds:,.0f}" if seconds else None,
     }
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tercet.config import DEFAULT_MODEL
 from tercet.errors import DataError, ModelError, UsageError
 from tercet.inference.gallery import Gallery, Match, Stamp
 from tercet.inference.generations import DESCRIPTION
@@ -174,11 +175,11 @@ def update(
     Interrupted, it keeps what it has embedded, so that the same call goes on where this one stopped.
     """
     is_new = not (Path(folder) / DESCRIPTION).exists()
-    if is_new and not (model and add):
-        raise UsageError(f"there is no index in {folder} yet; to make it, name the images and their --model.")
+    if is_new and not add:
+        raise UsageError(f"there is no index in {folder} yet; to make it, name the images.")
     if not (add or remove):
         raise UsageError("found nothing to do; name image files or folders to add, or some to --remove.")
-    with Index.create(folder, model) if is_new and model else Index.open(folder, model) as index:
+    with Index.create(folder, model or DEFAULT_MODEL) if is_new else Index.open(folder, model) as index:
         try:
             changes = index.add(add, on_progress)
         except BaseException as interruption:

@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from tercet.config import LARGEST_SIZE
+from tercet.config import DEFAULT_MODEL, LARGEST_SIZE
 from tercet.data.decode import read_image, stored_side, to_pixels
 from tercet.errors import DataError, ModelError, check_format
 from tercet.files import make_folder, write_atomically
@@ -36,6 +36,7 @@ from tercet.model.head import Head
 from tercet.untrusted import MOST_BYTES, read_header, read_object
 
 FORMAT = 2  # raised when an older tercet could not read the folder; 1 had no digest
+SHIPPED = {DEFAULT_MODEL: Path(__file__).parents[1] / "models" / DEFAULT_MODEL}  # what comes with tercet
 KINDS = {  # of the settings
     "encoder": (str,),
     "backbone": (str, type(None)),
@@ -90,12 +91,16 @@ class Bundle:
         stacked = np.stack(arrays) if arrays else np.empty((0, self.side, self.side, 3), np.uint8)
         return torch.from_numpy(np.ascontiguousarray(stacked.transpose(0, 3, 1, 2)))
 
-    def save(self, folder: str | Path) -> None:
-        """Write the folder; it is whole once `config.json` is there."""
+    def save(self, folder: str | Path, *, half: bool = False) -> None:
+        """Write the folder; it is whole once `config.json` is there.
+
+        With `half` matrices and filters are kept in half precision: half the size, and answers that differ a little.
+        """
         folder = Path(folder)
         make_folder(folder)
         tensors = _parts(self.encoder, self.head).state_dict()
-        weights = save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()})
+        kept = {name: tensor.half() if half and tensor.dim() > 1 else tensor for name, tensor in tensors.items()}
+        weights = save({name: tensor.cpu().contiguous() for name, tensor in kept.items()})
         description = {"format": FORMAT, "classes": self.classes, **self.settings}
         description["sha256"] = digest(description, weights)
         write_atomically(folder / "model.safetensors", weights)
@@ -105,9 +110,10 @@ class Bundle:
 def load_bundle(folder: str | Path, backbone: nn.Module | None = None) -> Bundle:
     """Load a Bundle from its folder or from the run folder around it; ModelError where it is missing or damaged.
 
-    One trained on a network of one's own needs such a network again as `backbone`; its weights come from the folder.
+    "cifar10" is the model that comes with tercet; a folder of this name is given as "./cifar10". A Bundle trained on a
+    network of one's own needs such a network again as `backbone`; its weights come from the folder.
     """
-    folder = Path(folder)
+    folder = SHIPPED[folder] if folder in SHIPPED else Path(folder)
     if (folder / "model" / "config.json").is_file():
         folder = folder / "model"
     if not (folder / "config.json").is_file():

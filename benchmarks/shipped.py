@@ -1,0 +1,111 @@
+"""The model that comes with tercet: from a run folder on CIFAR-10 to `src/tercet/models/cifar10`.
+
+    tercet train cifar10 --preset standard --out runs/shipped        needs $TERCET_CIFAR10
+    python -m benchmarks.shipped runs/shipped
+
+Its matrices and filters are kept in half precision, and both forms are judged on the test part, which no choice was
+made on: results/shipped.jsonl has a line with both. The card is that of `tercet run`, with the figures of what is
+shipped. Where half precision costs more than LOST of the accuracy, or the weights are larger than MOST_BYTES, it ends
+with an error.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks import records
+from tercet.config import DEFAULT_MODEL
+from tercet.evaluation.card import write_card
+from tercet.evaluation.results import Results, load_results
+from tercet.model.bundle import SHIPPED, load_bundle
+from tercet.pipeline import evaluate
+from tercet.run_folder import commit, machine, read_json
+
+NAME, DATA = "shipped", "cifar10"
+LOST, MOST_BYTES = 0.0005, 6_000_000
+OURS = "triplet_mlp_head"
+EDITS = {  # of the card that a run folder gets
+    "license: unknown": "license: mit",
+    'tercet.load(".")  # this folder, or what huggingface_hub.snapshot_download gives': (
+        f'tercet.load("{DEFAULT_MODEL}")  # comes with tercet, works without network'
+    ),
+    "## Data\n": (
+        "## Data\n\nCIFAR-10 (Krizhevsky, Learning multiple layers of features from tiny images, 2009) states no "
+        "licence.\nThe weights are tercet's, under its MIT licence, and no image comes with them.\n"
+    ),
+    "## Limits\n\n": (
+        "## Limits\n\n- Weights are kept in half precision and computed with in single precision; the figures are of "
+        "these.\n- Made for photographs of one thing that fills the picture, seen at 32 x 32 pixels; drawings, scenes "
+        "and small things\n  in a large photograph are not what it has learnt.\n"
+    ),
+}
+
+
+def main(run: Path) -> None:
+    """Write the folder of the model, and the record of what it reaches."""
+    bundle, folder = load_bundle(run), SHIPPED[DEFAULT_MODEL]
+    shutil.rmtree(folder, ignore_errors=True)
+    bundle.save(folder, half=True)
+    size = (folder / "model.safetensors").stat().st_size
+    single, half = evaluate(DATA, bundle), evaluate(DATA, load_bundle(folder))
+    accuracies = [found.methods[OURS]["test_accuracy"] for found in (single, half)]
+    print(f"test accuracy in single and half precision: {accuracies}; {size:,} bytes")
+    record = read_json(run / "run.json")
+    records.append(
+        NAME,
+        {
+            "settings": record["config"],
+            "data": record["data"]["note"] or record["data"]["name"],
+            "fingerprint": record["data"]["fingerprint"],
+            "n_train": record["data"]["n_train"],
+            "n_test": half.data["n_test"],
+            "test_accuracy_single": accuracies[0],
+            "test_accuracy": accuracies[1],
+            "ci95": half.methods[OURS]["ci95"],
+            **half.retrieval,
+            "calibration_error": half.calibration_error,
+            "bytes": size,
+            "trained_by": record["command"],
+            "trained_at": record["commit"],
+            "trained_on": record["machine"],
+            "machine": machine(),
+            "commit": commit(),
+            "command": f"python -m benchmarks.{NAME} {run}",
+        },
+    )
+    if accuracies[0] - accuracies[1] > LOST or size > MOST_BYTES:
+        sys.exit(f"not to be shipped: at most {LOST} may be lost, and {MOST_BYTES:,} bytes taken")
+    (folder / "README.md").write_text(card(run, half))
+
+
+def card(run: Path, judged: Results) -> str:
+    """The card of a run, with the figures of what is shipped, and those of other methods where they were trained."""
+    known = load_results(run / "results.json") if (run / "results.json").exists() else judged
+    low, high = judged.methods[OURS]["ci95"]
+    verdict = known.verdict or (
+        f"It recognises {100 * judged.methods[OURS]['test_accuracy']:.1f} % of the test images "
+        f"(95 % interval {100 * low:.1f} to {100 * high:.1f})."
+    )
+    results = replace(
+        judged, data=read_json(run / "run.json")["data"], methods={**known.methods, **judged.methods}, verdict=verdict
+    )
+    with tempfile.TemporaryDirectory() as made:
+        copy = Path(made) / "run"
+        (copy / "model").mkdir(parents=True)
+        for name in ("run.json", "history.jsonl", "model/config.json"):
+            shutil.copy(run / name, copy / name)
+        results.save(copy / "results.json")
+        write_card(copy)
+        text = (copy / "model" / "README.md").read_text()
+    for found, wanted in EDITS.items():
+        assert text.count(found) == 1, found
+        text = text.replace(found, wanted)
+    return text
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,97 @@
+"""The model that comes with tercet: it answers at once, is small, and reaches what its card says."""
+
+import json
+import os
+import runpy
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from huggingface_hub import ModelCard
+
+import tercet
+import tercet.pipeline
+from tercet.cli import main
+from tercet.config import DEFAULT_MODEL
+from tercet.data.sources import open_dataset
+from tercet.errors import ModelError
+from tercet.inference.export import export_onnx
+from tercet.model.bundle import SHIPPED
+
+ROOT = Path(__file__).parents[1]
+FOLDER = SHIPPED[DEFAULT_MODEL]
+(*_, RECORD) = map(json.loads, (ROOT / "benchmarks/results/shipped.jsonl").read_text().splitlines())
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+needs_cifar10 = pytest.mark.skipif("TERCET_CIFAR10" not in os.environ, reason="takes the test images of CIFAR-10")
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return tercet.load("cifar10")
+
+
+def test_it_is_small_and_knows_ten_classes(bundle):
+    assert {file.name for file in FOLDER.iterdir()} == {"config.json", "model.safetensors", "README.md"}
+    assert sum(file.stat().st_size for file in FOLDER.iterdir()) <= 6_000_000
+    assert bundle.classes == CLASSES
+    assert bundle.embed(np.zeros((2, 40, 50, 3), np.uint8)).shape == (2, 128)
+
+
+def test_it_sees_a_ship_in_a_drawing_without_being_named(tmp_path, capsys):
+    ship = runpy.run_path(str(ROOT / "examples/drawing.py"))["ship"]()
+    ship.save(tmp_path / "ship.png")
+    assert main(["predict", str(tmp_path / "ship.png")]) == 0
+    path, first, *_ = capsys.readouterr().out.split("\t")
+    assert (path, first.split()[0]) == (str(tmp_path / "ship.png"), "ship")
+
+
+def test_a_new_index_takes_it_and_finds_it_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    ship = runpy.run_path(str(ROOT / "examples/drawing.py"))["ship"]()
+    ship.save("ship.png")
+    ship.rotate(180).save("turned.png")
+    assert main(["-q", "index", "ship.png", "turned.png", "--out", "drawings"]) == 0
+    capsys.readouterr()
+    assert main(["search", "turned.png", "--index", "drawings", "-k", "1"]) == 0
+    assert capsys.readouterr().out == "0.0000\tturned.png\n"
+
+
+def test_a_folder_of_its_name_is_told_apart(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("cifar10").mkdir()
+    assert tercet.load("cifar10").classes == CLASSES
+    for folder in ("./cifar10", Path("cifar10")):
+        with pytest.raises(ModelError, match="found no model in cifar10"):
+            tercet.load(folder)
+
+
+def test_the_card_is_that_of_the_record():
+    card = ModelCard.load(FOLDER / "README.md")
+    (found,) = card.data.eval_results
+    assert found.metric_value == pytest.approx(RECORD["test_accuracy"], abs=5e-5)
+    assert card.data.license == "mit"
+    assert f"{100 * RECORD['test_accuracy']:.1f}" in card.text
+    assert RECORD["data"] in card.text
+    assert RECORD["trained_by"] in card.text
+    assert all(f"| {name} | 1,000 |" in card.text for name in CLASSES)
+    assert RECORD["bytes"] == (FOLDER / "model.safetensors").stat().st_size
+
+
+@pytest.mark.slow
+@needs_cifar10
+def test_it_reaches_what_its_card_says_and_as_onnx_the_same(bundle, tmp_path):
+    test = open_dataset("cifar10").test
+    found = tercet.pipeline.evaluate("cifar10", bundle)
+    assert found.data["n_test"] == len(test) == 10_000
+    assert found.methods["triplet_mlp_head"]["test_accuracy"] == pytest.approx(RECORD["test_accuracy"], abs=5e-4)
+    export_onnx(bundle, tmp_path / "cifar10.onnx")
+    images = np.ascontiguousarray(test.images.permute(0, 2, 3, 1).numpy())
+    session = onnxruntime.InferenceSession(tmp_path / "cifar10.onnx")
+    for start in range(0, len(images), 500):
+        shown = images[start : start + 500]
+        embeddings, shares = session.run(["embeddings", "probabilities"], {"images": shown})
+        np.testing.assert_allclose(embeddings, bundle.embed(shown), atol=1e-4)
+        expected = bundle.predict_proba(shown)
+        np.testing.assert_allclose(shares, expected, atol=1e-4)
+        assert (shares.argmax(1) == expected.argmax(1)).all()
