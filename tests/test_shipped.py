@@ -72,6 +72,7 @@ def test_the_card_is_that_of_the_record():
     assert found.metric_value == pytest.approx(RECORD["test_accuracy"], abs=5e-5)
     assert card.data.license == "mit"
     assert f"{100 * RECORD['test_accuracy']:.1f}" in card.text
+    assert f"The model in the box recognises {100 * RECORD['test_accuracy']:.1f} %" in (ROOT / "README.md").read_text()
     assert RECORD["data"] in card.text
     assert RECORD["trained_by"] in card.text
     assert all(f"| {name} | 1,000 |" in card.text for name in CLASSES)
