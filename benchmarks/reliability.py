@@ -1,6 +1,6 @@
 """The promises of docs/reliability.md, and what the long set of tests says of each.
 
-    scripts/test -m reliability          the long set: an hour on two idle cores
+    scripts/test -m reliability          the long set: 40 minutes on two cores
     python -m benchmarks.reliability     the table, and with --write into the page
 
 results/reliability.jsonl has a line for each test and case that was run, passed or not. The newest of each counts,

@@ -9,18 +9,17 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import signal
 import sys
-import threading
 import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from io import TextIOWrapper
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from tercet import __version__
 from tercet.config import CHOICES, DEFAULT_MODEL, PRESETS
 from tercet.errors import TercetError, describe_refusal
+from tercet.interruption import Terminated, raise_on_signals
 
 DATA_HELP = (
     "`digits` (built in, no download), `cifar10` (downloaded when needed, see `tercet fetch --help`), or a path: a "
@@ -44,7 +43,6 @@ MODEL_HELP = (
     f"a run folder, or the model/ folder inside one (default `{DEFAULT_MODEL}`, which comes with tercet and knows the "
     "ten classes of CIFAR-10)"
 )
-MOMENT = 0.05  # seconds, longer than destructors take
 RESUMABLE = ("run", "train", "fetch", "index")
 EXAMPLES = """examples:
   tercet predict new.jpg                        its class of CIFAR-10's ten, by the model that comes with tercet
@@ -189,10 +187,6 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     add("--overwrite", action="store_true", help="replace an existing run folder")
 
 
-class Terminated(BaseException):
-    """A request from outside to end (SIGTERM)."""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status. A user's mistake becomes one sentence on stderr."""
     options = vars(build_parser().parse_args(arguments))
@@ -238,25 +232,5 @@ def discard_output() -> None:
 
 def entry() -> NoReturn:
     """The console script."""
-
-    def interrupt(number: int, frame: Any) -> None:  # noqa: ARG001
-        for listened in heard:
-            signal.signal(listened, signal.SIG_DFL)  # so that a second one ends at once
-        raise KeyboardInterrupt if number == signal.SIGINT else Terminated
-
-    def once_more(ignored: sys.UnraisableHookArgs) -> None:
-        """Python drops what is raised in a destructor; an interruption that met one comes again a moment later."""
-        if not isinstance(ignored.exc_value, KeyboardInterrupt | Terminated):
-            sys.__unraisablehook__(ignored)
-            return
-        for listened in heard:
-            signal.signal(listened, interrupt)
-        number = signal.SIGINT if isinstance(ignored.exc_value, KeyboardInterrupt) else signal.SIGTERM
-        threading.Timer(MOMENT, signal.raise_signal, [number]).start()
-
-    # What the process was told to ignore, as a shell does for what runs in its background, stays ignored.
-    heard = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
-    for number in heard:
-        signal.signal(number, interrupt)
-    sys.unraisablehook = once_more
+    raise_on_signals()
     sys.exit(main())

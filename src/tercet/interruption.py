@@ -1,4 +1,4 @@
-"""Signals that wait for a good moment: a training ends its step and saves before it is interrupted.
+"""Signals as exceptions, and signals that wait for a good moment: a training ends its step and saves before.
 
 Knows nothing of what is interrupted.
 """
@@ -6,6 +6,7 @@ Knows nothing of what is interrupted.
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,39 @@ from types import FrameType, TracebackType
 from typing import Any
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
+MOMENT = 0.05  # seconds, longer than destructors take
+
+
+class Terminated(BaseException):
+    """A request from outside to end (SIGTERM)."""
+
+
+def raise_on_signals() -> None:
+    """From now on SIGINT raises KeyboardInterrupt and SIGTERM Terminated; a second one ends the process at once.
+
+    What the process was told to ignore, as a shell does for what runs in its background, stays ignored.
+    """
+    heard = [number for number in NUMBERS if signal.getsignal(number) != signal.SIG_IGN]
+
+    def listen(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+        for number in heard:
+            signal.signal(number, handler)
+
+    def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        listen(signal.SIG_DFL)
+        raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+
+    def once_more(ignored: sys.UnraisableHookArgs) -> None:
+        """Python drops what is raised in a destructor; an interruption that met one comes again a moment later."""
+        if not isinstance(ignored.exc_value, KeyboardInterrupt | Terminated):
+            sys.__unraisablehook__(ignored)
+            return
+        listen(interrupt)
+        number = signal.SIGINT if isinstance(ignored.exc_value, KeyboardInterrupt) else signal.SIGTERM
+        threading.Timer(MOMENT, signal.raise_signal, [number]).start()
+
+    listen(interrupt)
+    sys.unraisablehook = once_more
 
 
 class HeldSignals:

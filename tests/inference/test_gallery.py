@@ -210,7 +210,7 @@ def test_saving_without_a_change_writes_nothing(saved):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kill is POSIX")
-@pytest.mark.parametrize("step", ["os.fsync", "module.write_atomically", "module.remove_unnamed"])
+@pytest.mark.parametrize("step", ["os.fsync", "module.write_description", "module.remove_unnamed"])
 def test_a_crash_leaves_the_old_or_the_new_whole(saved, step):
     """Killed as `step` is called for the first time: half written, all written but not named, named."""
     program = f"""
@@ -221,7 +221,7 @@ from tercet.inference import gallery as module
 index = module.Gallery.open(Path({str(saved)!r}))
 index.put([("new.png", module.Stamp(1, 1)), ("000.png", module.Stamp(1, 1))], np.ones((2, 4), np.float32))
 index.remove("001.png")
-{step} = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+{step} = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 index.save()
 """
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -9

@@ -1,4 +1,3 @@
-import signal
 from dataclasses import replace
 from functools import partial
 
@@ -90,38 +89,6 @@ def test_a_run_that_loses_the_optimizer_state_does_not(training, tmp_path, monke
     )
     encoder, _ = resumed(train, config, tmp_path, 3)
     assert not same_weights(encoder, whole)
-
-
-@pytest.mark.parametrize("epoch", [1, 2])
-def test_an_interruption_while_an_epoch_is_described_costs_its_last_step(
-    tiny_set, tiny_config, tmp_path, monkeypatch, epoch
-):
-    """Describing may take longer than somebody waits, so it is broken off at once."""
-    monkeypatch.setattr(loop, "LOST_SECONDS", -1.0)
-    calls, reached, steps = [], [], []
-
-    def describe(_average, _outputs, labels):
-        calls.append(len(labels))
-        if len(calls) == epoch:
-            signal.raise_signal(signal.SIGINT)
-            reached.append("what comes after the signal")
-        return {}
-
-    train = partial(train_linear, tiny_set, tiny_config, nn.CrossEntropyLoss())
-    whole, _, history = train(describe=lambda *_: {})
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            train(describe=describe, checkpoint=Checkpoint(tmp_path, "key"))
-    finally:
-        signal.signal(signal.SIGINT, before)
-    resumed, _, same_history = train(
-        describe=describe, checkpoint=Checkpoint(tmp_path, "key"), on_step=lambda done, _: steps.append(done)
-    )
-    assert reached == []
-    assert steps == list(range(3 * epoch, 7))
-    assert same_weights(resumed, whole)
-    assert without_seconds(same_history) == without_seconds(history)
 
 
 def test_a_finished_training_is_not_repeated(training, tmp_path):

@@ -1,6 +1,8 @@
 """A training that was killed goes on to the same weights, interventions of the guard included."""
 
+import signal
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -61,3 +63,33 @@ def test_a_run_that_forgets_what_was_done_does_not(train, tiny_config, tmp_path,
 
     monkeypatch.setattr(Checkpoint, "restore", forgetful)
     assert not torch.equal(killed_and_resumed(train, config, tmp_path, kill)[0].backbone.project.weight, wanted)
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_an_interruption_while_an_epoch_is_validated_costs_its_last_step(
+    tiny_set, tiny_config, make_set, tmp_path, monkeypatch, epoch
+):
+    """Validation may take longer than somebody waits, so it is broken off at once."""
+    train = partial(train_encoder, tiny_config, tiny_set, make_set(12, seed=1), checkpoint=Checkpoint(tmp_path, "key"))
+    whole, history = train_encoder(tiny_config, tiny_set, make_set(12, seed=1))
+    validations, reached, steps = [], [], []
+
+    def validate(*_):
+        validations.append(None)
+        if len(validations) == epoch:
+            signal.raise_signal(signal.SIGINT)
+            reached.append("what comes after the signal")
+        return 0.0
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "LOST_SECONDS", -1.0)
+        patch.setattr("tercet.training.encoder.knn_accuracy", validate)
+        with pytest.raises(KeyboardInterrupt):
+            train()
+    signal.signal(signal.SIGINT, before)
+    resumed, records = train(on_step=lambda done, _: steps.append(done))
+    assert reached == []
+    assert steps == list(range(3 * epoch, 7))
+    assert all(map(torch.equal, resumed.state_dict().values(), whole.state_dict().values()))
+    assert records[-1] | {"seconds": 0} == history[-1] | {"seconds": 0}

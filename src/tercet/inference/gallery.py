@@ -9,13 +9,12 @@ fingerprint.
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -24,20 +23,19 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from tercet.errors import ModelError
-from tercet.files import make_folder, sync_folder, write_atomically
+from tercet.files import make_folder, sync_folder
 from tercet.geometry.neighbors import nearest
 from tercet.inference.generations import (
     DESCRIPTION,
-    FORMAT,
     LOCK,
     check_digests,
     check_new,
     damaged,
     describe,
-    digest,
     map_vectors,
     names,
     remove_unnamed,
+    write_description,
     write_header,
 )
 
@@ -152,8 +150,8 @@ class Gallery:
             return
         with self._changing() as stream:
             vectors, paths = names(self._generation + 1)
-            description: dict[str, Any] = {"format": FORMAT, "model": self.model, "fingerprint": self.fingerprint}
-            description |= {"dimensions": self.dimensions, "count": len(self), "vectors": vectors, "paths": paths}
+            found = {"model": self.model, "fingerprint": self.fingerprint, "dimensions": self.dimensions}
+            found |= {"count": len(self), "vectors": vectors, "paths": paths}
             write_header(stream, len(self), self.dimensions)
             stream.truncate(self._place(len(self)))
             os.fsync(stream.fileno())
@@ -161,8 +159,7 @@ class Gallery:
             with (self.folder / paths).open("rb+") as written:
                 os.fsync(written.fileno())
             sync_folder(self.folder)  # what is named must be there before its name
-            description["digests"] = {name: digest(self.folder / name) for name in (vectors, paths)}
-            write_atomically(self.folder / DESCRIPTION, json.dumps(description, indent=2) + "\n")
+            write_description(self.folder, **found)
         self._end()
         self._load()
 

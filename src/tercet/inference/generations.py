@@ -7,6 +7,7 @@ name is of no use to anybody: older generations, and what a crash has left.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tercet.errors import ModelError, check_format
-from tercet.files import is_unfinished
+from tercet.files import is_unfinished, write_atomically
 from tercet.untrusted import read_object
 
 FORMAT = 2  # raised when an older tercet could not read the folder; 1 had no digests
@@ -75,6 +76,12 @@ def digest(file: Path) -> str:
     """The SHA-256 of a file's content."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_description(folder: Path, **entries: Any) -> None:
+    """Let the generation count whose files, named in the entries, are on the disk."""
+    entries["digests"] = {name: digest(folder / name) for name in (entries["vectors"], entries["paths"])}
+    write_atomically(folder / DESCRIPTION, json.dumps({"format": FORMAT, **entries}, indent=2) + "\n")
 
 
 def check_digests(folder: Path, digests: dict[str, str]) -> None:

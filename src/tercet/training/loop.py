@@ -62,8 +62,7 @@ def train_network(
     `inputs` gives a batch of images, augmented, or of whatever stands for them. `config` is resolved. `generator` is
     reseeded at every step; a loss that draws random numbers holds the same object. `describe` adds to each epoch's
     record. Where training goes wrong the guard goes back and on with a remedy; it raises TrainingError where none is
-    left, and checkpoints written before stay good. A request to end (Ctrl-C, SIGTERM) is saved at the end of its step;
-    while `describe` runs it is obeyed at once, since all but a second of training was saved before.
+    left, and checkpoints written before stay good. A request to end (Ctrl-C, SIGTERM) is saved at the end of its step.
     """
     keep_freed_memory()
     device = next(network.parameters()).device
@@ -84,31 +83,44 @@ def train_network(
             generator.manual_seed(derived_seed(config.seed, "step", state.step))
             batch, batch_labels = inputs(indices, state.passes - 1, generator).to(device), labels[indices].to(device)
             set_rates(optimizers, rate_scale(state.step / steps, config.warmup_share) * guard.rate_share(state))
-            with autocast(config.precision, device):
-                outputs = network(batch)
             objective = guard.objective(loss, state)
-            value = objective.loss(outputs.float(), batch_labels)
-            value.backward()
-            degrees = take_step(optimizers)
-            step = Step(state.step, float(value.detach()), degrees, outputs.detach(), batch, batch_labels, indices)
+            outputs, value, degrees = learn(network, objective.loss, batch, batch_labels, optimizers, config.precision)
+            step = Step(state.step, value, degrees, outputs, batch, batch_labels, indices)
             if fault := guard.find(step, objective.idle_loss, state):
                 guard.intervene(fault, state)  # back to the last good weights, or a TrainingError
                 continue
             if config.skip_share:
-                state.gaps[indices] = class_gaps(outputs.detach().float(), batch_labels).cpu()
+                state.gaps[indices] = class_gaps(outputs.float(), batch_labels).cpu()
             state.step, state.batch = state.step + 1, state.batch + 1
             update_average(state.average, network, min(config.averaging, state.step / (state.step + 10)))
             state.count(step.loss, len(batch), time.perf_counter() - started)
             on_step(state.step, steps)
             if closes:
                 with signals.acting():  # describing may take long, and was saved for
-                    description = describe(state.average, outputs.detach().float(), batch_labels)
+                    description = describe(state.average, outputs.float(), batch_labels)
                 state.close_epoch(math.ceil(state.step / steps_an_epoch), description)
                 logger.info("%g epochs: %s", config.epochs, state.history[-1])
             if signals.came or state.step == steps or checkpoint.age_seconds() > CHECKPOINT_SECONDS:
                 checkpoint.save(state)
                 signals.let_go()
     return state.average, state.history
+
+
+def learn(
+    network: nn.Module,
+    loss: Loss,
+    batch: Tensor,
+    labels: Int64[Tensor, " B"],
+    optimizers: list[torch.optim.Optimizer],
+    precision: str,
+) -> tuple[Tensor, float, float]:
+    """Take a step on a batch: what the network gave, the loss of it, and the degrees that the weights turned by."""
+    with autocast(precision, batch.device):
+        outputs = network(batch)
+    value = loss(outputs.float(), labels)
+    value.backward()
+    degrees = take_step(optimizers)
+    return outputs.detach(), float(value.detach()), degrees
 
 
 def begin_pass(state: TrainingState, labels: Int64[Tensor, " N"], config: Config) -> None:
