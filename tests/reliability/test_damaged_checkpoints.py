@@ -74,7 +74,7 @@ def restore_all(tmp_path, caplog):
 @counts(20, 200)
 def test_a_damaged_checkpoint_gives_way_to_the_previous_with_one_warning(count, restore_all, record_property):
     found = restore_all(count)
-    record_property("detected", found["the previous"])
+    record_property("checkpoints_detected", found["the previous"])
     assert found == {"the previous": count}
 
 
@@ -83,7 +83,7 @@ def test_without_its_seal_damage_would_be_trained_on(count, restore_all, monkeyp
     """The negative control."""
     monkeypatch.setattr(checkpoint, "read_sealed", lambda path: path.read_bytes()[SEAL_BYTES:])
     found = restore_all(count)
-    record_property("undetected", found["something else"])
+    record_property("would_go_unnoticed_without_the_seal", found["something else"])
     assert found["something else"] > count / 10
 
 
@@ -121,7 +121,7 @@ def test_a_damaged_bundle_is_refused_or_says_the_same(count, load_all, tmp_path,
     weights, config = load_all("model.safetensors", count), load_all("config.json", count)
     assert Counter(answer for answer, _ in weights) == {"refused": count}
     refused = [content for answer, content in config if answer == "refused"]
-    record_property("refused", {"model.safetensors": count, "config.json": len(refused)})
+    record_property("models_refused", count + len(refused))
     assert len(refused) > count / 2
     described = json.loads((tmp_path / "config.json").read_bytes())
     for answer, content in config:  # spaces at its end, or letters of an escape
@@ -135,5 +135,5 @@ def test_without_its_digest_a_damaged_bundle_would_say_something_else(count, loa
     del described["sha256"]
     (tmp_path / "config.json").write_text(json.dumps({**described, "format": 1}))
     answers = [answer for name in ("model.safetensors", "config.json") for answer, _ in load_all(name, count)]
-    record_property("undetected", answers.count("something else"))
+    record_property("would_go_unnoticed_without_the_seal", answers.count("something else"))
     assert answers.count("something else") > count / 10

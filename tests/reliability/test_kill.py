@@ -14,7 +14,7 @@ from reliability.victim import fingerprint, finish, leftovers, start
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 
 
-@counts(3, 50)
+@counts(2, 50)
 def test_a_killed_run_ends_as_the_uninterrupted_one(count, tmp_path, record_property):
     data = write_folder(tmp_path / "pictures", 24)
     begun = time.monotonic()
