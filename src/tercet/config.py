@@ -127,9 +127,9 @@ PRETRAINED_SIZE = 96  # from this size on the default is the pretrained encoder,
 
 DEFAULT_MODEL = "cifar10"  # comes with tercet; models/cifar10/README.md is its card
 
-PRESETS = {  # measured results: benchmarks/results/reference.jsonl
-    "quick": Config(),
-    "standard": Config(widths=(64, 256, 256), epochs=8),
+PRESETS = {  # benchmarks/results/reference.jsonl is of older ones
+    "quick": Config(),  # benchmarks/results/time_to_accuracy.jsonl
+    "standard": Config(widths=(64, 256, 256), epochs=8),  # benchmarks/results/shipped.jsonl
     "full": Config(epochs=50),  # not measured yet
 }
 

@@ -14,7 +14,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
-MOMENT = 0.05  # seconds, longer than destructors take
+MOMENT = 0.05  # seconds until an interruption comes again, which destructors rarely take: a guess
 
 
 class Terminated(BaseException):

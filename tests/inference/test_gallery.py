@@ -200,6 +200,18 @@ def test_closing_drops_what_was_not_saved(saved):
     assert content(Gallery.open(saved)) == expected(names(5), vectors(5))
 
 
+def test_each_generation_is_checked_once(saved, monkeypatch):
+    checked = []
+    monkeypatch.setattr("tercet.inference.gallery.check_digests", lambda _, digests: checked.append(sorted(digests)))
+    gallery = Gallery.open(saved)
+    put(gallery, ["new.png"], vectors(1))
+    gallery.save()
+    gallery.close()
+    assert checked == [["paths-1.sqlite", "vectors-1.npy"]]
+    Gallery.open(saved)
+    assert checked[1:] == [["paths-2.sqlite", "vectors-2.npy"]]
+
+
 def test_saving_without_a_change_writes_nothing(saved):
     gallery = Gallery.open(saved)
     gallery.save()

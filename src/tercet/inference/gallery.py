@@ -3,8 +3,7 @@
 `index.json` names two files of one generation, with their checksums: `vectors-N.npy`, float32 `[N, D]`, which is mapped
 into memory, and `paths-N.sqlite`, the path of each row with size and time of change of its file. A change is made to a
 copy, the next generation; so a crash at any moment leaves the old gallery or the new one, and who searches meanwhile
-goes on in the one that was there. Knows nothing of images, and of the model that made the vectors only its path and
-fingerprint.
+goes on in the one that was there. Knows nothing of images, and of the model only its path and fingerprint.
 """
 
 from __future__ import annotations
@@ -160,6 +159,7 @@ class Gallery:
                 os.fsync(written.fileno())
             sync_folder(self.folder)  # what is named must be there before its name
             write_description(self.folder, **found)
+            self._generation += 1
         self._end()
         self._load()
 
@@ -190,7 +190,8 @@ class Gallery:
             if (found["dimensions"], found["fingerprint"]) != (self.dimensions, self.fingerprint):
                 raise ModelError(f"{self.folder} was made anew by another model meanwhile; open it again.")
             try:
-                check_digests(self.folder, found["digests"])
+                if found["generation"] != self._generation:  # else it was checked, or written just now
+                    check_digests(self.folder, found["digests"])
                 vectors = map_vectors(self.folder / found["vectors"])
                 location = (self.folder / found["paths"]).absolute().as_uri()
                 files = sqlite3.connect(f"{location}?mode=ro&immutable=1", uri=True)

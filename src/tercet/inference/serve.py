@@ -10,7 +10,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 
 from tercet.errors import UsageError
-from tercet.model.bundle import load_bundle
+from tercet.model.bundle import SHIPPED, load_bundle
 
 NEEDED = ("starlette", "uvicorn", "python_multipart")
 
@@ -34,7 +34,7 @@ def serve(model: str, *, port: int, on_listening: Callable[[str], None]) -> int:
         address = f"http://{ADDRESS}:{listener.getsockname()[1]}"
         workers = Workers()
         try:
-            app = application(Model(bundle, read_surroundings(model, bundle)), workers)
+            app = application(Model(bundle, read_surroundings(SHIPPED.get(model, model), bundle)), workers)
             return run(app, listener, lambda: on_listening(address))
         finally:
             workers.close()
