@@ -46,12 +46,21 @@ EDITS = {  # of the card that a run folder gets
 
 
 def main(run: Path) -> None:
-    """Write the folder of the model, and the record of what it reaches."""
-    bundle, folder = load_bundle(run), SHIPPED[DEFAULT_MODEL]
-    shutil.rmtree(folder, ignore_errors=True)
-    bundle.save(folder, half=True)
-    size = (folder / "model.safetensors").stat().st_size
-    single, half = evaluate(DATA, bundle), evaluate(DATA, load_bundle(folder))
+    """Write the record of what a run reaches in both forms, and, if it may be shipped, the folder of the model."""
+    with tempfile.TemporaryDirectory() as made:
+        candidate = Path(made) / DEFAULT_MODEL
+        half = judge(run, candidate)
+        (candidate / "README.md").write_text(card(run, half))
+        shutil.rmtree(SHIPPED[DEFAULT_MODEL], ignore_errors=True)
+        shutil.copytree(candidate, SHIPPED[DEFAULT_MODEL])
+
+
+def judge(run: Path, candidate: Path) -> Results:
+    """Save the run's model in half precision as `candidate`, judge and record both, and give what half reaches."""
+    bundle = load_bundle(run)
+    bundle.save(candidate, half=True)
+    size = (candidate / "model.safetensors").stat().st_size
+    single, half = evaluate(DATA, bundle), evaluate(DATA, load_bundle(candidate))
     accuracies = [found.methods[OURS]["test_accuracy"] for found in (single, half)]
     print(f"test accuracy in single and half precision: {accuracies}; {size:,} bytes")
     record = read_json(run / "run.json")
@@ -79,7 +88,7 @@ def main(run: Path) -> None:
     )
     if accuracies[0] - accuracies[1] > LOST or size > MOST_BYTES:
         sys.exit(f"not to be shipped: at most {LOST} may be lost, and {MOST_BYTES:,} bytes taken")
-    (folder / "README.md").write_text(card(run, half))
+    return half
 
 
 def card(run: Path, judged: Results) -> str:

@@ -19,6 +19,7 @@ from tercet.data.sources import open_dataset
 from tercet.errors import ModelError
 from tercet.geometry.metrics import wilson_interval
 from tercet.inference.export import export_onnx
+from tercet.inference.index import Index
 from tercet.model.bundle import SHIPPED
 
 ROOT = Path(__file__).parents[1]
@@ -80,6 +81,14 @@ def test_the_card_is_that_of_the_record():
     assert RECORD["trained_by"] in card.text
     assert all(f"| {name} | 1,000 |" in card.text for name in CLASSES)
     assert RECORD["bytes"] == (FOLDER / "model.safetensors").stat().st_size
+
+
+def test_an_index_finds_a_folder_of_its_name_again(bundle, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    bundle.save("cifar10")
+    for model, remembered in ((Path("cifar10"), "./cifar10"), ("cifar10", "cifar10")):
+        with Index.create(remembered.replace("/", "-") + ".index", model) as index:
+            assert index.gallery.model == remembered
 
 
 @pytest.mark.slow

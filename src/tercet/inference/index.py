@@ -28,7 +28,7 @@ from tercet.errors import DataError, ModelError, UsageError
 from tercet.inference.gallery import Gallery, Match, Stamp
 from tercet.inference.generations import DESCRIPTION
 from tercet.inference.images import image_paths, readable_images
-from tercet.model.bundle import Bundle, load_bundle
+from tercet.model.bundle import SHIPPED, Bundle, load_bundle
 from tercet.model.pretrained import weights_digest
 
 NO_STAMP = Stamp(-1, -1)  # of a file that is not there; it is reported as it is read
@@ -209,4 +209,8 @@ def _stamp(name: str) -> Stamp:
 
 
 def _load_model(model: Bundle | str | Path) -> tuple[Bundle, str | None]:
-    return (model, None) if isinstance(model, Bundle) else (load_bundle(model), str(model))
+    """The Bundle, and the text by which `load_bundle` finds it again."""
+    if isinstance(model, Bundle):
+        return model, None
+    is_folder_of_shipped_name = isinstance(model, Path) and str(model) in SHIPPED
+    return load_bundle(model), f"./{model}" if is_folder_of_shipped_name else str(model)
