@@ -34,7 +34,7 @@ OnProgress = Callable[[str, int, int], None]  # (station, done, total)
 JPEG_NOTE = "CIFAR-10, JPEG copy"  # lossy: its figures compare with other figures on the same copy only
 SHOWN_FILES = 20  # of those left out, by name and reason
 NOTABLE_SHARE = 0.01  # of the test images; some pictures of one thing are bound to look alike: a guess
-PRECISION_IMAGES = 256  # of a batch, enough to keep both cores busy in the self-test
+PRECISION_IMAGES = 128  # of a batch, enough to keep both cores busy in the self-test
 
 logger = logging.getLogger(__name__)
 

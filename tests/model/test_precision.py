@@ -13,10 +13,17 @@ IMAGES = torch.zeros(4, 3, 2, 2, dtype=torch.uint8)
 
 
 @pytest.fixture
-def make_network(monkeypatch):
-    """A function that makes a network which takes given seconds in each precision and errs in bfloat16."""
+def clock(monkeypatch):
+    """What the module takes for the time; it stands still."""
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr(precision, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    return clock
+
+
+@pytest.fixture
+def make_network(clock, monkeypatch):
+    """A function that makes a network which takes given seconds in each precision and errs in bfloat16."""
+    monkeypatch.setattr(precision, "is_emulated", lambda _: False)
 
     def make(bf16_seconds, bf16_error, first_pass=0.0):
         class Network(nn.Module):
@@ -45,11 +52,27 @@ def make_network(monkeypatch):
         (0.5, float("nan"), "fp32"),
         (0.5, float("inf"), "fp32"),
         (0.95, 0.01, "fp32"),  # right, but hardly faster
-        (30.0, 0.01, "fp32"),  # a processor that emulates it
     ],
 )
 def test_bfloat16_must_be_faster_and_right(make_network, bf16_seconds, bf16_error, chosen):
     assert choose_precision(make_network(bf16_seconds, bf16_error), IMAGES) == chosen
+
+
+@pytest.mark.parametrize(("bf16_seconds", "emulated"), [(0.5, False), (3.0, False), (60.0, True)])
+def test_a_small_matrix_product_shows_what_is_emulated(clock, monkeypatch, bf16_seconds, emulated):
+    def product(matrix, _):
+        clock.now += bf16_seconds if matrix.dtype == torch.bfloat16 else 1.0
+        return matrix
+
+    monkeypatch.setattr(torch.Tensor, "__matmul__", product)
+    assert precision.is_emulated(CPU) == emulated
+
+
+def test_where_it_is_emulated_nothing_more_is_tried(make_network, monkeypatch):
+    network = make_network(0.5, 0.01)
+    monkeypatch.setattr(precision, "is_emulated", lambda _: True)
+    monkeypatch.setattr(precision, "_passes", None)
+    assert choose_precision(network, IMAGES) == "fp32"
 
 
 def test_the_first_pass_does_not_count(make_network):
@@ -99,8 +122,8 @@ def test_a_network_that_rounding_breaks_stays_in_float32(monkeypatch, offset, ch
         def forward(self, images):
             return self.layer(images.flatten(1) / 255 + offset) - offset
 
-    # Two passes in float32 and two in a tenth of the time, of a few images and then of all.
-    ticks = itertools.accumulate(2 * [0, 1.0, 0, 1.0, 0, 0.1, 0, 0.1])
+    ticks = itertools.accumulate([0, 1.0, 0, 1.0, 0, 0.1, 0, 0.1])  # two passes in float32, two in a tenth of the time
     monkeypatch.setattr(precision, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    monkeypatch.setattr(precision, "is_emulated", lambda _: False)
     images = torch.randint(256, (4, 3, 2, 2), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     assert choose_precision(Difference(), images) == chosen
