@@ -153,6 +153,14 @@ def test_a_folder_without_a_model(tmp_path):
             load_bundle(folder)
 
 
+def test_a_run_of_several_seeds_names_one_of_them(bundle, tmp_path):
+    for seed in (0, 1):
+        (tmp_path / f"seed-{seed}").mkdir()
+        bundle.save(tmp_path / f"seed-{seed}" / "model")
+    with pytest.raises(ModelError, match=r"expected one of its seeds, such as .*seed-0: give --model\.$"):
+        load_bundle(tmp_path)
+
+
 def changed(**values):
     """Damage that gives keys of `config.json` other values, or removes those given None, where no digest tells."""
 

@@ -117,7 +117,9 @@ def load_bundle(folder: str | Path, backbone: nn.Module | None = None) -> Bundle
     if (folder / "model" / "config.json").is_file():
         folder = folder / "model"
     if not (folder / "config.json").is_file():
-        raise ModelError(f"found no model in {folder}; expected a run folder or one with config.json: give --model.")
+        seeds = sorted(folder.glob("seed-*/model/config.json"))
+        wanted = f"one of its seeds, such as {seeds[0].parents[1]}" if seeds else "a run folder or one with config.json"
+        raise ModelError(f"found no model in {folder}; expected {wanted}: give --model.")
     try:
         return _load(folder, backbone)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
