@@ -3,7 +3,9 @@
     python -m benchmarks.around                    all parts; first_load and logistic need $TERCET_CIFAR10
     python -m benchmarks.around embedding tsne     some of them
 
-    embedding     the default encoder for 32 pixels, raw images to embeddings, beside the machine's matrix product
+    embedding     the default encoder for 32 pixels, raw images to embeddings, beside the machine's matrix product; in
+                  bfloat16 only where the machine multiplies it
+    step          a training step on 1,024 images by the default loss, and what share of it each loss would take
     tsne          10,000 x 128, ten classes that overlap; of the 15 nearest neighbours the share that still are
     first_load    the JPEG archive, without a cache, in a process of its own
     cold_start    `tercet --help` and `tercet predict` of one image, each in a process of its own
@@ -23,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +33,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from benchmarks import records
-from tercet.config import PRESETS
+from benchmarks import losses, records
+from tercet.config import PRESETS, resolve
 from tercet.data.sources import open_dataset
 from tercet.evaluation.baselines import fit_logistic_regression
 from tercet.evaluation.projection import tsne
@@ -41,10 +44,15 @@ from tercet.model.bundle import Bundle
 from tercet.model.embed import embed
 from tercet.model.encoder import Encoder, new_encoder
 from tercet.model.head import Head
+from tercet.model.precision import choose_precision, is_emulated
 from tercet.run_folder import commit, machine
+from tercet.training.encoder import configured_loss
+from tercet.training.loop import learn
+from tercet.training.optimizers import build_optimizers
 
 SIDE = 32
 NEIGHBORS = 15
+STEP_IMAGES = 1_024
 
 
 def least_seconds(work: Callable[[], object], repetitions: int) -> float:
@@ -86,9 +94,27 @@ def measure_embedding() -> dict[str, Any]:
         f"images_per_second_{precision}": round(
             len(images) / least_seconds(lambda precision=precision: embed(encoder, images, precision=precision), 5)
         )
-        for precision in ("fp32", "bf16")
+        for precision in ("fp32", *(() if is_emulated(images.device) else ("bf16",)))
     }
     return {"repetitions": 5, **rates, "matrix_product_gflops": round(product / 1e9, 1)}
+
+
+def measure_step() -> dict[str, Any]:
+    """Seconds of a step, network, loss and optimiser, and the share of each loss, forward and backward, in percent."""
+    keep_freed_memory()
+    images, labels = random_images(STEP_IMAGES), torch.arange(STEP_IMAGES) % losses.CLASSES
+    encoder = default_encoder(images).train()
+    precision = choose_precision(encoder, images[:128])
+    config = replace(PRESETS["quick"], precision=precision, device="cpu")
+    config = resolve(config, image_count=50_000, size=SIDE, flip=True)
+    default = configured_loss(config, torch.Generator())
+    optimizers = build_optimizers(encoder, config)
+    whole = least_seconds(lambda: learn(encoder, default, images, labels, optimizers, precision), 5)
+    every = {str(config.loss): default, **{method: losses.our_loss(method) for method in losses.METHODS}}
+    shares = {
+        name: round(100 * least_seconds(losses.step(loss, STEP_IMAGES), 20) / whole, 2) for name, loss in every.items()
+    }
+    return {"repetitions": 5, "precision": precision, "step_seconds": round(whole, 3), "percent_of_it": shares}
 
 
 def clustered_embeddings(count: int, dimensions: int) -> Tensor:
@@ -168,6 +194,7 @@ def measure_logistic() -> dict[str, Any]:
 
 PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "embedding": measure_embedding,
+    "step": measure_step,
     "tsne": measure_tsne,
     "first_load": measure_first_load,
     "cold_start": measure_cold_start,

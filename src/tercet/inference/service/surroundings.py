@@ -6,6 +6,7 @@ why. All is read once, at the start. Knows nothing of requests.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from tercet.evaluation.saved import read_arrays, read_record, read_rows
 from tercet.geometry.neighbors import nearest
 from tercet.model.bundle import Bundle
 
-MAP_NEIGHBORS = 10  # mapped images that a place is the mean of: a guess
+MAP_NEIGHBORS = (2, 10)  # fewest and most mapped images that a place is the mean of: a guess
 LEAST_DISTANCE = 1e-6  # squared; what rounding leaves between equal embeddings of unit length
 NO_RUN = "The nearest training images and the map are left out: the model lies outside of a run folder."
 NO_EMBEDDINGS = (
@@ -80,9 +81,12 @@ class Map:
     def place(self, embedding: Float[Tensor, "1 D"]) -> dict[str, Any]:
         """Where a new image belongs: the mean of its nearest mapped images, each by 1 / squared distance.
 
-        t-SNE gives no place to an image that was not there. A mapped image itself is put on its own point.
+        t-SNE gives no place to an image that was not there. A mapped image itself is put on its own point. Of M mapped
+        images at most the root of M count, since of a few the tenth is one of another class.
         """
-        distances, indices = nearest(embedding, self.embeddings, MAP_NEIGHBORS)
+        fewest, most = MAP_NEIGHBORS
+        count = min(most, max(fewest, math.isqrt(len(self.embeddings))))
+        distances, indices = nearest(embedding, self.embeddings, count)
         weights = 1 / distances[0].clamp_min(LEAST_DISTANCE)
         weights /= weights.sum()
         x, y = (torch.tensor([self.data[axis][index] for index in indices[0].tolist()]) for axis in ("x", "y"))
