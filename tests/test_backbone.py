@@ -76,7 +76,7 @@ def test_the_bundle_gives_what_the_run_measured(folder: Path, finished: Path) ->
 
 
 def test_a_bundle_asks_for_the_network_it_stands_on(finished: Path, folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="stands on one of your own, Patches: give backbone="):
+    with pytest.raises(ModelError, match="stands on a network of your own, Patches; load it in Python, with backbone="):
         tercet.load(finished)
     with pytest.raises(ModelError, match="made with another backbone than given"):
         tercet.load(finished, backbone=nn.Flatten())
@@ -84,7 +84,7 @@ def test_a_bundle_asks_for_the_network_it_stands_on(finished: Path, folder: Path
     bundle.save(tmp_path / "again")
     assert (tmp_path / "again/model.safetensors").read_bytes() == weights(finished)
     tercet.train(folder, out=tmp_path / "scratch", config=replace(SMALL, encoder="fast", widths=(4, 4, 4)))
-    with pytest.raises(ModelError, match="none of your own: leave backbone= out"):
+    with pytest.raises(ModelError, match="stands on tercet's own networks; leave backbone= out"):
         tercet.load(tmp_path / "scratch", backbone=Patches())
 
 

@@ -98,6 +98,8 @@ def require_no_less_than_everything(*_: object) -> None:
 def test_other_settings_or_data_are_refused_by_name(folder: Path, finished: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"margin None .* 0\.3"):
         tercet.run(folder, out=finished, config=replace(SMALL, margin=0.3))
+    with pytest.raises(UsageError, match="a run with seed 0 where this one has 1"):  # and the data split in another way
+        tercet.run(folder, out=finished, config=replace(SMALL, seed=1))
     other = write_folder(tmp_path / "other", 12, seed=1)
     with pytest.raises(UsageError, match="a run with data"):
         tercet.run(other, out=finished, config=SMALL)

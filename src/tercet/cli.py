@@ -159,7 +159,12 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--out", required=True, metavar="RUN", help="the run folder; one begun with the same settings is resumed")
     add("--preset", choices=PRESETS, default="quick", help="how long to train (default quick)")
-    add("--epochs", type=float, help="passes over the training images, such as 2.5 (default by preset)")
+    add(
+        "--epochs",
+        type=float,
+        help="passes over the training images, such as 2.5 (default by preset); of few images more are taken, as many "
+        "as make 70 steps, or 300 with the pretrained encoder",
+    )
     add("--loss", choices=("centroid-triplet", "triplet", "supcon"), help=LOSS_HELP)
     add("--mining", choices=CHOICES["mining"], help="which triplets of a batch --loss triplet takes (default all)")
     add(

@@ -112,9 +112,10 @@ class RunFolder:
         )
         if strange := [name for name, kind in kinds.items() if not isinstance(begun.get(name), kind)]:
             raise _damaged(self._record, f"no {strange[0]!r} of the right kind")
+        # The data last: with another seed they are split in another way.
         wanted: dict[str, Any] = {**json.loads(json.dumps(asked)), "data": fingerprint}
         found = {**begun["asked"], "data": begun["data"].get("fingerprint") if fingerprint else None}
-        for key in sorted(wanted.keys() | found.keys()):
+        for key in sorted(wanted.keys() | found.keys(), key=lambda key: (key == "data", key)):
             if found.get(key) != wanted.get(key):
                 raise UsageError(
                     f"--out {self.path} holds a run with {key} {found.get(key)!r} where this one has "

@@ -42,7 +42,7 @@ def progress(quiet: bool) -> Iterator[OnProgress]:
 
             def show(station: str, done: int, total: int) -> None:
                 if station not in tasks:
-                    tasks[station] = bars.add_task(station)
+                    tasks[station] = bars.add_task(station, completed=done, total=total or None)
                 bars.update(tasks[station], completed=done, total=total or None)
 
             yield show
@@ -54,16 +54,17 @@ class LinesOfProgress:
     def __init__(self) -> None:
         self.station = ""
         self.started = self.printed = 0.0
+        self.begun = 0  # what was done before, of a station that goes on
 
     def __call__(self, station: str, done: int, total: int) -> None:
         """Print a line if one is due."""
         now = time.monotonic()
         if station != self.station:
-            self.station, self.started, self.printed = station, now, 0.0
+            self.station, self.begun, self.started, self.printed = station, done, now, 0.0
         if (done < total or not total) and now - self.printed < SECONDS_BETWEEN_LINES:
             return
         self.printed, elapsed = now, now - self.started
-        left = f", {elapsed / done * (total - done):.0f} s left" if 0 < done < total else ""
+        left = f", {elapsed / (done - self.begun) * (total - done):.0f} s left" if self.begun < done < total else ""
         counted = f"{done:,} of {total:,}" if total else f"{done:,} found so far"
         print(f"{station}: {counted}, {elapsed:.0f} s{left}", file=sys.stderr, flush=True)  # noqa: T201
 

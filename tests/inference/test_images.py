@@ -29,6 +29,15 @@ def test_files_folders_and_patterns(folder):
     assert list(image_paths([str(folder / "*.gif")])) == [str(folder / "*.gif")]
 
 
+def test_a_folder_without_images_and_a_name_of_nothing_are_told(folder):
+    (folder / "empty").mkdir()
+    told = []
+    names = [str(folder / "empty"), str(folder / "nowhere.png"), str(folder / "*.heic")]
+    assert list(readable_images(image_paths(names), 8, lambda *fault: told.append(fault))) == []
+    reasons = ("a folder without images", "no such file or folder", "no such file or folder")
+    assert told == [*zip(names, reasons, strict=True)]
+
+
 def test_a_name_with_the_signs_of_a_pattern_is_a_name(folder):
     odd = folder / "[1]*.png"
     Image.new("L", (9, 9)).save(odd)

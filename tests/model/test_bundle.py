@@ -138,6 +138,9 @@ def test_no_images_give_no_predictions(bundle):
         (Image.new("RGB", (4, 4)), "a single image; expected a list"),
         (np.zeros((2, 4, 4, 3), np.float32), "an array of type float32"),
         (np.zeros((2, 4, 4, 4), np.uint8), r"shape \[2, 4, 4, 4\]"),
+        (np.zeros((20, 30, 3), np.uint8), r"shape \[20, 30, 3\], which looks like one coloured image"),
+        (torch.zeros(2, 3, 4, 4, dtype=torch.uint8), "found a Tensor; expected paths, PIL images or uint8 arrays"),
+        (".", "the folder '.'; expected a list"),
         (["missing.png"], "missing.png"),
     ],
 )
@@ -149,7 +152,7 @@ def test_refuses_what_are_no_images(bundle, given, says):
 
 def test_a_folder_without_a_model(tmp_path):
     for folder in (tmp_path, tmp_path / "missing"):
-        with pytest.raises(ModelError, match=r"found no model in .*give --model\.$"):
+        with pytest.raises(ModelError, match=r"found no model in .*; expected as model \(--model\) a run folder"):
             load_bundle(folder)
 
 
@@ -157,7 +160,13 @@ def test_a_run_of_several_seeds_names_one_of_them(bundle, tmp_path):
     for seed in (0, 1):
         (tmp_path / f"seed-{seed}").mkdir()
         bundle.save(tmp_path / f"seed-{seed}" / "model")
-    with pytest.raises(ModelError, match=r"expected one of its seeds, such as .*seed-0: give --model\.$"):
+    with pytest.raises(ModelError, match=r"expected one of its seeds, such as .*seed-0\.$"):
+        load_bundle(tmp_path)
+
+
+def test_a_run_that_is_not_finished_asks_to_be_finished(tmp_path):
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(ModelError, match="expected a finished run: give the command that began it again"):
         load_bundle(tmp_path)
 
 

@@ -100,6 +100,10 @@ def _image_path(name: str) -> str | None:
 
 def read_file(file: Path) -> bytes:
     """The content of an image file; OSError with the reason where it cannot be had."""
+    if file.is_dir():
+        raise OSError("a folder without images")
+    if not file.exists():
+        raise OSError("a link to nothing" if file.is_symlink() else "no such file or folder")
     if not file.is_file():
         raise OSError("neither a file nor a link to one")
     _check_size(file.stat().st_size)

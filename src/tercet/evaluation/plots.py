@@ -127,7 +127,7 @@ def confusion_figure(confusion: Int[np.ndarray, "C C"], classes: Sequence[str]) 
 def distances_figure(pairs: Separation) -> Figure:
     """Two histograms of the distances between test embeddings: of pairs of one class, and of two."""
     figure = Figure(figsize=(WIDTH, 3.0))
-    axes = figure.add_subplot(title="Distances between test images", xlabel="distance (smaller is nearer)")
+    axes = figure.add_subplot(title="Distances between test images", xlabel="Euclidean distance (smaller is nearer)")
     kinds = (("same class", pairs.same, PALETTE[0], "-"), ("different classes", pairs.different, PALETTE[5], "--"))
     for name, distances, color, line in kinds:
         heights = np.histogram(distances, pairs.edges)[0] / len(distances)

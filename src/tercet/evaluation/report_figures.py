@@ -16,8 +16,8 @@ FIGURES = {
     ),
     "distances.png": (
         "Two histograms: distances between test images of the same class, and of different classes.",
-        "Pairs of test images, drawn at random. The further left the first hill lies of the second, the better the "
-        "encoder tells the classes apart.",
+        "Euclidean distances of pairs of test images, drawn at random; `tercet search` gives their squares. The "
+        "further left the first hill lies of the second, the better the encoder tells the classes apart.",
     ),
     "confusion.png": (
         "Confusion matrix: for each true class the percentage of its test images given to each class.",

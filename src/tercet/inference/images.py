@@ -26,13 +26,16 @@ def image_paths(arguments: Iterable[str]) -> Iterator[str]:
     """The files meant by files, folders (every image below them), patterns such as `"photos/**/*.jpg"`, and `-`.
 
     `-` stands for the lines of the standard input, each of which may be any of these. What a pattern finds comes in the
-    order of the file system. A pattern that finds nothing is given as it is, so that its reader can say so.
+    order of the file system. A folder or pattern in which there is nothing is given as it is, so that its reader can
+    say so.
     """
     for argument in arguments:
         if argument == "-":
             yield from image_paths(line.rstrip("\r\n") for line in sys.stdin if line.strip())
         elif Path(argument).is_dir():
-            yield from (str(file) for _, file in list_folder(Path(argument)))
+            files = (str(file) for _, file in list_folder(Path(argument)))
+            yield next(files, argument)
+            yield from files
         elif has_magic(argument) and not Path(argument).exists():
             found = iglob(argument, recursive=True)  # noqa: PTH207 - a Path's own glob takes no absolute pattern
             first = next(found, None)

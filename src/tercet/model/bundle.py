@@ -57,6 +57,11 @@ class Bundle:
     classes: tuple[str, ...]
     settings: dict[str, Any]  # encoder, backbone, widths, dimensions, normalize, size, hidden
 
+    def __repr__(self) -> str:
+        """What it is, without its weights."""
+        kind, size, dimensions = (self.settings[name] for name in ("encoder", "size", "dimensions"))
+        return f"Bundle({kind}, {size} pixels -> {dimensions} numbers, {len(self.classes)} classes)"
+
     @torch.no_grad()
     def embed(self, images: Any) -> Float[np.ndarray, "N D"]:
         """Embeddings of images: an uint8 array `[N, H, W, 3]` or `[N, H, W]`, or a list of PIL images or paths."""
@@ -83,6 +88,8 @@ class Bundle:
 
     def pixels(self, images: Any) -> UInt8[Tensor, "N 3 H H"]:
         """Images of any kind that `embed` takes, brought to their side as in training."""
+        if isinstance(images, str | Path) and Path(images).is_dir():
+            raise DataError(f"found the folder {str(images)!r}; expected a list of images, such as its files.")
         if isinstance(images, str | Path | Image.Image):
             raise DataError("found a single image; expected a list of images: put it in brackets.")
         if isinstance(images, np.ndarray):
@@ -117,9 +124,7 @@ def load_bundle(folder: str | Path, backbone: nn.Module | None = None) -> Bundle
     if (folder / "model" / "config.json").is_file():
         folder = folder / "model"
     if not (folder / "config.json").is_file():
-        seeds = sorted(folder.glob("seed-*/model/config.json"))
-        wanted = f"one of its seeds, such as {seeds[0].parents[1]}" if seeds else "a run folder or one with config.json"
-        raise ModelError(f"found no model in {folder}; expected {wanted}: give --model.")
+        raise ModelError(f"found no model in {folder}; expected {_expected_instead_of(folder)}.")
     try:
         return _load(folder, backbone)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
@@ -127,6 +132,15 @@ def load_bundle(folder: str | Path, backbone: nn.Module | None = None) -> Bundle
         raise ModelError(
             f"the model in {folder} {fault} ({type(error).__name__}); restore the folder or train it again."
         ) from error
+
+
+def _expected_instead_of(folder: Path) -> str:
+    """What to give in place of a folder that holds no model."""
+    if seeds := sorted(folder.glob("seed-*/model/config.json")):
+        return f"one of its seeds, such as {seeds[0].parents[1]}"
+    if (folder / "run.json").is_file():
+        return "a finished run: give the command that began it again, and it goes on"
+    return f'as model (--model) a run folder, one with config.json, or "{DEFAULT_MODEL}", which comes with tercet'
 
 
 def digest(description: Mapping[str, Any], weights: bytes) -> str:
@@ -146,8 +160,8 @@ def _load(folder: Path, backbone: nn.Module | None) -> Bundle:
     _check(settings)
     own = settings.get("backbone")
     if (own is None) != (backbone is None):
-        wanted = f"one of your own, {own}: give backbone=" if own else "none of your own: leave backbone= out"
-        raise ModelError(f"the model in {folder} stands on {wanted}.")
+        wanted = f"a network of your own, {own}; load it in Python, with backbone=" if own else "tercet's own networks"
+        raise ModelError(f"the model in {folder} stands on {wanted}{'' if own else '; leave backbone= out'}.")
     with (folder / "model.safetensors").open("rb") as file:
         shapes = {name: tuple(entry["shape"]) for name, entry in read_header(file).items() if name != "__metadata__"}
         encoder, head = _empty(settings, len(classes), backbone, shapes)
@@ -206,6 +220,11 @@ def _empty(
 
 
 def _as_pictures(images: NDArray[Any]) -> Sequence[Image.Image]:
+    if images.ndim == 3 and images.shape[2] in (3, 4):
+        raise DataError(
+            f"found an array of shape {list(images.shape)}, which looks like one coloured image; expected a list of "
+            "images or an array [N, H, W, 3]: put it in brackets."
+        )
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] != 3):
         raise DataError(
             f"found an array of type {images.dtype} and shape {list(images.shape)}; "
@@ -219,6 +238,8 @@ def _square(image: Any, side: int) -> NDArray[np.uint8]:
         image = _as_pictures(image[None])[0]
     if isinstance(image, Image.Image):
         return to_pixels(image, side)
+    if not isinstance(image, str | Path):
+        raise DataError(f"found a {type(image).__name__}; expected paths, PIL images or uint8 arrays [H, W, 3].")
     try:
         return read_image(Path(image), side)
     except DataError as error:

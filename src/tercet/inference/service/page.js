@@ -121,10 +121,10 @@ function classRow(name, share) {
 function showNeighbors(neighbors) {
   element("neighbors").replaceChildren(...neighbors.map((neighbor) => {
     const row = make("li", ""), name = make("span", neighbor.name.split("/").pop());
-    const away = `${Math.sqrt(neighbor.squared_distance).toFixed(2)} away`;
+    const distance = `distance ${neighbor.squared_distance.toFixed(3)}`; // squared, as `tercet search` gives it
     row.title = neighbor.name;
     if (neighbor.tile !== null) row.append(tile(neighbor.tile));
-    row.append(make("b", neighbor.label), name, make("span", away));
+    row.append(make("b", neighbor.label), name, make("span", distance));
     return row;
   }));
   const { count, pictured } = about.training_images, all = count.toLocaleString("en");
