@@ -45,6 +45,7 @@ from tercet.model.embed import embed
 from tercet.model.encoder import Encoder, new_encoder
 from tercet.model.head import Head
 from tercet.model.precision import choose_precision, is_emulated
+from tercet.preparation import PRECISION_IMAGES
 from tercet.run_folder import commit, machine
 from tercet.training.encoder import configured_loss
 from tercet.training.loop import learn
@@ -104,7 +105,7 @@ def measure_step() -> dict[str, Any]:
     keep_freed_memory()
     images, labels = random_images(STEP_IMAGES), torch.arange(STEP_IMAGES) % losses.CLASSES
     encoder = default_encoder(images).train()
-    precision = choose_precision(encoder, images[:128])
+    precision = choose_precision(encoder, images[:PRECISION_IMAGES])
     config = replace(PRESETS["quick"], precision=precision, device="cpu")
     config = resolve(config, image_count=50_000, size=SIDE, flip=True)
     default = configured_loss(config, torch.Generator())
@@ -112,7 +113,7 @@ def measure_step() -> dict[str, Any]:
     whole = least_seconds(lambda: learn(encoder, default, images, labels, optimizers, precision), 5)
     every = {str(config.loss): default, **{method: losses.our_loss(method) for method in losses.METHODS}}
     shares = {
-        name: round(100 * least_seconds(losses.step(loss, STEP_IMAGES), 20) / whole, 2) for name, loss in every.items()
+        name: round(100 * least_seconds(losses.step(loss, STEP_IMAGES), 5) / whole, 2) for name, loss in every.items()
     }
     return {"repetitions": 5, "precision": precision, "step_seconds": round(whole, 3), "percent_of_it": shares}
 

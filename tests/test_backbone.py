@@ -84,7 +84,7 @@ def test_a_bundle_asks_for_the_network_it_stands_on(finished: Path, folder: Path
     bundle.save(tmp_path / "again")
     assert (tmp_path / "again/model.safetensors").read_bytes() == weights(finished)
     tercet.train(folder, out=tmp_path / "scratch", config=replace(SMALL, encoder="fast", widths=(4, 4, 4)))
-    with pytest.raises(ModelError, match="stands on tercet's own networks; leave backbone= out"):
+    with pytest.raises(ModelError, match="needs no network of your own; leave backbone= out"):
         tercet.load(tmp_path / "scratch", backbone=Patches())
 
 

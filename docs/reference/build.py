@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 NAMES = ("run", "train", "open_dataset", "load", "triplet_loss", "TripletClassifier", "TripletEmbedder")
 RECORDS = (Config, Bundle, Results, ImageSet, Dataset)
 ERRORS = (TercetError, UsageError, DataError, ModelError, TrainingError)
-PRESETS_TEXT = """How long to train: "quick", "standard" and "full", each a `Config`.
+PRESETS_TEXT = """How long to train, and how broad a network: "quick", "standard" and "full", each a `Config`.
 
 `dataclasses.replace(PRESETS["quick"], size=64)` is one with another setting.
 """

@@ -158,7 +158,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", help=DATA_HELP)
     add = parser.add_argument
     add("--out", required=True, metavar="RUN", help="the run folder; one begun with the same settings is resumed")
-    add("--preset", choices=PRESETS, default="quick", help="how long to train (default quick)")
+    add("--preset", choices=PRESETS, default="quick", help="how long, and how broad a network (default quick)")
     add(
         "--epochs",
         type=float,

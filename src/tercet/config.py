@@ -130,7 +130,7 @@ DEFAULT_MODEL = "cifar10"  # comes with tercet; models/cifar10/README.md is its 
 PRESETS = {  # benchmarks/results/reference.jsonl is of older ones
     "quick": Config(),  # benchmarks/results/time_to_accuracy.jsonl
     "standard": Config(widths=(64, 256, 256), epochs=8),  # benchmarks/results/shipped.jsonl
-    "full": Config(widths=(64, 256, 256), epochs=20, crop_padding=4, cutout=8),  # not measured yet
+    "full": Config(widths=(64, 256, 256), epochs=20, crop_padding=4, cutout=8),  # guesses
 }
 
 

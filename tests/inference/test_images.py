@@ -32,9 +32,10 @@ def test_files_folders_and_patterns(folder):
 def test_a_folder_without_images_and_a_name_of_nothing_are_told(folder):
     (folder / "empty").mkdir()
     told = []
-    names = [str(folder / "empty"), str(folder / "nowhere.png"), str(folder / "*.heic")]
+    (folder / "gone.png").symlink_to(folder / "nowhere.png")
+    names = [str(folder / name) for name in ("empty", "nowhere.png", "*.heic", "gone.png")]
     assert list(readable_images(image_paths(names), 8, lambda *fault: told.append(fault))) == []
-    reasons = ("a folder without images", "no such file or folder", "no such file or folder")
+    reasons = ("a folder without images", "no such file or folder", "no such file or folder", "a link to nothing")
     assert told == [*zip(names, reasons, strict=True)]
 
 

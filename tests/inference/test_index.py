@@ -154,7 +154,7 @@ def test_another_model_is_refused_in_one_sentence(saved, model, tmp_path):
 
 def test_a_model_that_has_moved_is_named_and_then_remembered(photos, saved, model, tmp_path):
     model.rename(tmp_path / "moved")
-    with pytest.raises(ModelError, match=r"found no model in .*model; expected as model \(--model\)"):
+    with pytest.raises(ModelError, match=r"made by the model in .*model, which is gone; give its new --model\.$"):
         Index.open(saved)
     with Index.open(saved, tmp_path / "moved") as index:
         assert len(index) == 12

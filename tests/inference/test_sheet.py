@@ -85,6 +85,15 @@ def test_a_name_is_cut_to_the_width_of_a_tile_and_keeps_its_end(name):
         assert "…" not in fitted
 
 
+@pytest.mark.parametrize(
+    ("path", "shown"), [("photos/star/0.png", "star/0.png"), ("/0.png", "/0.png"), ("0.png", "0.png")]
+)
+def test_a_caption_names_the_folder_too(path, shown):
+    captions = Captions(Figure((4, 3), dpi=DPI))
+    captions.write(0, 0, "query", path)
+    assert [text.get_text() for text in captions.figure.texts] == ["query", shown]
+
+
 def test_same_results_same_bytes(colors, tmp_path):
     found = [(colors["red"], [Match(colors["blue"], 0.25)])]
     for name in ("one.png", "two.png"):

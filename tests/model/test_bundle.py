@@ -138,7 +138,8 @@ def test_no_images_give_no_predictions(bundle):
         (Image.new("RGB", (4, 4)), "a single image; expected a list"),
         (np.zeros((2, 4, 4, 3), np.float32), "an array of type float32"),
         (np.zeros((2, 4, 4, 4), np.uint8), r"shape \[2, 4, 4, 4\]"),
-        (np.zeros((20, 30, 3), np.uint8), r"shape \[20, 30, 3\], which looks like one coloured image"),
+        (np.zeros((20, 30, 3), np.uint8), r"\[20, 30, 3\], which looks like one coloured image; .* image\[None, :, :"),
+        (np.zeros((20, 30, 4), np.uint8), r"\[20, 30, 4\], which looks like one coloured image"),
         (torch.zeros(2, 3, 4, 4, dtype=torch.uint8), "found a Tensor; expected paths, PIL images or uint8 arrays"),
         (".", "the folder '.'; expected a list"),
         (["missing.png"], "missing.png"),
@@ -152,7 +153,7 @@ def test_refuses_what_are_no_images(bundle, given, says):
 
 def test_a_folder_without_a_model(tmp_path):
     for folder in (tmp_path, tmp_path / "missing"):
-        with pytest.raises(ModelError, match=r"found no model in .*; expected as model \(--model\) a run folder"):
+        with pytest.raises(ModelError, match=r"found no model in .*; expected a run folder, a model folder"):
             load_bundle(folder)
 
 
@@ -164,10 +165,15 @@ def test_a_run_of_several_seeds_names_one_of_them(bundle, tmp_path):
         load_bundle(tmp_path)
 
 
-def test_a_run_that_is_not_finished_asks_to_be_finished(tmp_path):
-    (tmp_path / "run.json").write_text("{}")
-    with pytest.raises(ModelError, match="expected a finished run: give the command that began it again"):
-        load_bundle(tmp_path)
+def test_a_run_without_its_model_says_what_to_do(tmp_path):
+    for name, says in (("run.json", "a finished run: give the command"), ("results.json", "its model/ folder")):
+        (tmp_path / name).write_text("{}")
+        with pytest.raises(ModelError, match=f"; expected {says}"):
+            load_bundle(tmp_path)
+
+
+def test_it_says_what_it_is_without_its_weights(bundle):
+    assert repr(bundle) == "Bundle(fast, 16 pixels -> 8 numbers, 2 classes)"
 
 
 def changed(**values):

@@ -100,14 +100,18 @@ def _image_path(name: str) -> str | None:
 
 def read_file(file: Path) -> bytes:
     """The content of an image file; OSError with the reason where it cannot be had."""
-    if file.is_dir():
-        raise OSError("a folder without images")
-    if not file.exists():
-        raise OSError("a link to nothing" if file.is_symlink() else "no such file or folder")
     if not file.is_file():
-        raise OSError("neither a file nor a link to one")
+        raise OSError(_why_no_file(file))
     _check_size(file.stat().st_size)
     return file.read_bytes()
+
+
+def _why_no_file(path: Path) -> str:
+    if path.is_dir():
+        return "a folder without images"
+    if path.is_symlink():
+        return "a link to nothing"
+    return "neither a file nor a link to one" if path.exists() else "no such file or folder"
 
 
 def _check_size(size: int) -> None:

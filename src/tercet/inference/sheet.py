@@ -86,7 +86,7 @@ class Captions:
     def write(self, left: int, top: int, title: str, path: str, color: str = "black") -> None:
         """Two lines below a tile: a title, and the file's name and folder as far as they fit."""
         self._text(left, top + 8, title, color=color, weight="bold", va="top")
-        self._text(left, top + 8 + LEADING, self.fitted("/".join(Path(path).parts[-2:])), color=FAINT, va="top")
+        self._text(left, top + 8 + LEADING, self.fitted(str(Path(*Path(path).parts[-2:]))), color=FAINT, va="top")
 
     def note(self, left: int, top: int, text: str) -> None:
         """Words in the middle of a tile."""

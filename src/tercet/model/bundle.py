@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +93,11 @@ class Bundle:
             raise DataError(f"found the folder {str(images)!r}; expected a list of images, such as its files.")
         if isinstance(images, str | Path | Image.Image):
             raise DataError("found a single image; expected a list of images: put it in brackets.")
+        if isinstance(images, np.ndarray) and images.ndim == 3 and images.shape[2] in (3, 4):
+            raise DataError(
+                f"found an array of shape {list(images.shape)}, which looks like one coloured image; expected uint8 of "
+                "shape [N, H, W, 3], or [N, H, W] of more than 4 pixels across: give image[None, :, :, :3]."
+            )
         if isinstance(images, np.ndarray):
             images = _as_pictures(images)
         arrays = [_square(image, self.side) for image in images]
@@ -138,9 +144,11 @@ def _expected_instead_of(folder: Path) -> str:
     """What to give in place of a folder that holds no model."""
     if seeds := sorted(folder.glob("seed-*/model/config.json")):
         return f"one of its seeds, such as {seeds[0].parents[1]}"
+    if (folder / "results.json").is_file():
+        return "its model/ folder, which is missing: restore it, or run again with --overwrite"
     if (folder / "run.json").is_file():
         return "a finished run: give the command that began it again, and it goes on"
-    return f'as model (--model) a run folder, one with config.json, or "{DEFAULT_MODEL}", which comes with tercet'
+    return f'a run folder, a model folder with config.json, or "{DEFAULT_MODEL}", which comes with tercet'
 
 
 def digest(description: Mapping[str, Any], weights: bytes) -> str:
@@ -160,8 +168,10 @@ def _load(folder: Path, backbone: nn.Module | None) -> Bundle:
     _check(settings)
     own = settings.get("backbone")
     if (own is None) != (backbone is None):
-        wanted = f"a network of your own, {own}; load it in Python, with backbone=" if own else "tercet's own networks"
-        raise ModelError(f"the model in {folder} stands on {wanted}{'' if own else '; leave backbone= out'}.")
+        wanted = f"stands on a network of your own, {own}; load it in Python, with backbone="
+        raise ModelError(
+            f"the model in {folder} {wanted if own else 'needs no network of your own; leave backbone= out'}."
+        )
     with (folder / "model.safetensors").open("rb") as file:
         shapes = {name: tuple(entry["shape"]) for name, entry in read_header(file).items() if name != "__metadata__"}
         encoder, head = _empty(settings, len(classes), backbone, shapes)
@@ -220,11 +230,6 @@ def _empty(
 
 
 def _as_pictures(images: NDArray[Any]) -> Sequence[Image.Image]:
-    if images.ndim == 3 and images.shape[2] in (3, 4):
-        raise DataError(
-            f"found an array of shape {list(images.shape)}, which looks like one coloured image; expected a list of "
-            "images or an array [N, H, W, 3]: put it in brackets."
-        )
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] != 3):
         raise DataError(
             f"found an array of type {images.dtype} and shape {list(images.shape)}; "
@@ -238,7 +243,7 @@ def _square(image: Any, side: int) -> NDArray[np.uint8]:
         image = _as_pictures(image[None])[0]
     if isinstance(image, Image.Image):
         return to_pixels(image, side)
-    if not isinstance(image, str | Path):
+    if not isinstance(image, str | os.PathLike):
         raise DataError(f"found a {type(image).__name__}; expected paths, PIL images or uint8 arrays [H, W, 3].")
     try:
         return read_image(Path(image), side)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 LEAST_SPEEDUP = 1.15  # below this the rounding is not worth it: a guess
 LARGEST_ERROR = 0.05  # relative, on the outputs; bfloat16 keeps 8 bits, a sound network shows 0.01
-EMULATED = 5.0  # times as long, of a small matrix product: 60 where it is emulated, docs/log.md, 2026-11-25
+EMULATED = 5.0  # times as long, of a small matrix product: a guess; 60 where it was seen, docs/log.md, 2026-11-25
 SIDE, REPETITIONS = 256, 5  # of that matrix product
 
 
@@ -26,7 +26,7 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
 
 
 def choose_precision(network: nn.Module, images: UInt8[Tensor, "B 3 H W"]) -> str:
-    """Pick "bf16" if a forward and backward pass over `images` is right and faster in it, else "fp32"; two seconds."""
+    """Pick "bf16" if a forward and backward pass over `images` is right and faster in it, else "fp32"."""
     if is_emulated(next(network.parameters()).device):
         return "fp32"
     trial = copy.deepcopy(network).train()

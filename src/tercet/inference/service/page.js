@@ -121,7 +121,7 @@ function classRow(name, share) {
 function showNeighbors(neighbors) {
   element("neighbors").replaceChildren(...neighbors.map((neighbor) => {
     const row = make("li", ""), name = make("span", neighbor.name.split("/").pop());
-    const distance = `distance ${neighbor.squared_distance.toFixed(3)}`; // squared, as `tercet search` gives it
+    const distance = `squared distance ${neighbor.squared_distance.toFixed(3)}`;
     row.title = neighbor.name;
     if (neighbor.tile !== null) row.append(tile(neighbor.tile));
     row.append(make("b", neighbor.label), name, make("span", distance));

@@ -25,7 +25,7 @@ from tercet.evaluation.saved import read_arrays, read_record, read_rows
 from tercet.geometry.neighbors import nearest
 from tercet.model.bundle import Bundle
 
-MAP_NEIGHBORS = (2, 10)  # fewest and most mapped images that a place is the mean of: a guess
+MAP_NEIGHBORS = 10  # mapped images that a place is the mean of, at most: a guess
 LEAST_DISTANCE = 1e-6  # squared; what rounding leaves between equal embeddings of unit length
 NO_RUN = "The nearest training images and the map are left out: the model lies outside of a run folder."
 NO_EMBEDDINGS = (
@@ -82,10 +82,9 @@ class Map:
         """Where a new image belongs: the mean of its nearest mapped images, each by 1 / squared distance.
 
         t-SNE gives no place to an image that was not there. A mapped image itself is put on its own point. Of M mapped
-        images at most the root of M count, since of a few the tenth is one of another class.
+        images the root of M, rounded down, count, and ten at most: of a few the tenth is often one of another class.
         """
-        fewest, most = MAP_NEIGHBORS
-        count = min(most, max(fewest, math.isqrt(len(self.embeddings))))
+        count = min(MAP_NEIGHBORS, math.isqrt(len(self.embeddings)))
         distances, indices = nearest(embedding, self.embeddings, count)
         weights = 1 / distances[0].clamp_min(LEAST_DISTANCE)
         weights /= weights.sum()
