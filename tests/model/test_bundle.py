@@ -9,7 +9,7 @@ from huggingface_hub import snapshot_download
 from PIL import Image
 
 from tercet.data.folder import read_folder
-from tercet.errors import DataError, ModelError
+from tercet.errors import ModelError
 from tercet.model.bundle import Bundle, load_bundle
 from tercet.model.encoder import new_encoder
 from tercet.model.head import Head
@@ -129,26 +129,6 @@ def test_gray_arrays_and_pictures_are_read_as_rgb(bundle, pictures):
 def test_no_images_give_no_predictions(bundle):
     assert bundle.predict([]) == []
     assert bundle.embed([]).shape == (0, 8)
-
-
-@pytest.mark.parametrize(
-    ("given", "says"),
-    [
-        ("photo.png", "a single image; expected a list"),
-        (Image.new("RGB", (4, 4)), "a single image; expected a list"),
-        (np.zeros((2, 4, 4, 3), np.float32), "an array of type float32"),
-        (np.zeros((2, 4, 4, 4), np.uint8), r"shape \[2, 4, 4, 4\]"),
-        (np.zeros((20, 30, 3), np.uint8), r"\[20, 30, 3\], which looks like one coloured image; .* image\[None, :, :"),
-        (np.zeros((20, 30, 4), np.uint8), r"\[20, 30, 4\], which looks like one coloured image"),
-        (torch.zeros(2, 3, 4, 4, dtype=torch.uint8), "found a Tensor; expected paths, PIL images or uint8 arrays"),
-        (".", "the folder '.'; expected a list"),
-        (["missing.png"], "missing.png"),
-    ],
-)
-def test_refuses_what_are_no_images(bundle, given, says):
-    with pytest.raises(DataError, match=says) as refused:
-        bundle.predict(given)
-    assert "\n" not in str(refused.value)
 
 
 def test_a_folder_without_a_model(tmp_path):

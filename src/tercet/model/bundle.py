@@ -1,8 +1,7 @@
 """Bundle: encoder, head, class names and settings, as one thing that predicts and embeds, kept in a folder.
 
 The folder holds `model.safetensors` and `config.json` with a digest of both, so that no damage goes unnoticed. A Bundle
-computes in float32, so it gives the same answers wherever it is loaded. It takes images as people have them and, with
-ImageSet, is the only place that converts.
+computes in float32, so it gives the same answers wherever it is loaded. It takes images as people have them.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +17,14 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from numpy.typing import NDArray
-from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from tercet.config import DEFAULT_MODEL, LARGEST_SIZE
-from tercet.data.decode import read_image, stored_side, to_pixels
-from tercet.errors import DataError, ModelError, check_format
+from tercet.data.decode import stored_side
+from tercet.data.pictures import as_pixels
+from tercet.errors import ModelError, check_format
 from tercet.files import make_folder, write_atomically
 from tercet.model.adapter import Adapter, with_adapter
 from tercet.model.efficientnet import EfficientNetLite0
@@ -89,20 +86,7 @@ class Bundle:
 
     def pixels(self, images: Any) -> UInt8[Tensor, "N 3 H H"]:
         """Images of any kind that `embed` takes, brought to their side as in training."""
-        if isinstance(images, str | Path) and Path(images).is_dir():
-            raise DataError(f"found the folder {str(images)!r}; expected a list of images, such as its files.")
-        if isinstance(images, str | Path | Image.Image):
-            raise DataError("found a single image; expected a list of images: put it in brackets.")
-        if isinstance(images, np.ndarray) and images.ndim == 3 and images.shape[2] in (3, 4):
-            raise DataError(
-                f"found an array of shape {list(images.shape)}, which looks like one coloured image; expected uint8 of "
-                "shape [N, H, W, 3], or [N, H, W] of more than 4 pixels across: give image[None, :, :, :3]."
-            )
-        if isinstance(images, np.ndarray):
-            images = _as_pictures(images)
-        arrays = [_square(image, self.side) for image in images]
-        stacked = np.stack(arrays) if arrays else np.empty((0, self.side, self.side, 3), np.uint8)
-        return torch.from_numpy(np.ascontiguousarray(stacked.transpose(0, 3, 1, 2)))
+        return as_pixels(images, self.side)
 
     def save(self, folder: str | Path, *, half: bool = False) -> None:
         """Write the folder; it is whole once `config.json` is there.
@@ -227,25 +211,3 @@ def _empty(
         (feature_count,) = shapes["encoder.backbone.adapter.mean"]
         adapter = Adapter(feature_count, dimensions, normalize=settings["normalize"])
         return with_adapter(Encoder(network, size=size, **statistics, normalize=False), adapter), head
-
-
-def _as_pictures(images: NDArray[Any]) -> Sequence[Image.Image]:
-    if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] != 3):
-        raise DataError(
-            f"found an array of type {images.dtype} and shape {list(images.shape)}; "
-            "expected uint8 of shape [N, H, W, 3] or [N, H, W]."
-        )
-    return [Image.fromarray(image) for image in images]
-
-
-def _square(image: Any, side: int) -> NDArray[np.uint8]:
-    if isinstance(image, np.ndarray):
-        image = _as_pictures(image[None])[0]
-    if isinstance(image, Image.Image):
-        return to_pixels(image, side)
-    if not isinstance(image, str | os.PathLike):
-        raise DataError(f"found a {type(image).__name__}; expected paths, PIL images or uint8 arrays [H, W, 3].")
-    try:
-        return read_image(Path(image), side)
-    except DataError as error:
-        raise DataError(f"{image}: {error}") from error
