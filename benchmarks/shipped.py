@@ -1,6 +1,6 @@
 """The model that comes with tercet: from a run folder on CIFAR-10 to `src/tercet/models/cifar10`.
 
-    tercet train cifar10 --preset standard --out runs/shipped        needs $TERCET_CIFAR10
+    tercet train cifar10 --preset full --out runs/shipped            needs $TERCET_CIFAR10
     python -m benchmarks.shipped runs/shipped
 
 Its matrices and filters are kept in half precision, and both forms are judged on the test part, which no choice was
