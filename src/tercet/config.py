@@ -129,8 +129,8 @@ DEFAULT_MODEL = "cifar10"  # comes with tercet; models/cifar10/README.md is its 
 
 PRESETS = {  # benchmarks/results/reference.jsonl is of older ones
     "quick": Config(),  # benchmarks/results/time_to_accuracy.jsonl
-    "standard": Config(widths=(64, 256, 256), epochs=8),  # benchmarks/results/shipped.jsonl
-    "full": Config(widths=(64, 256, 256), epochs=20, crop_padding=4, cutout=8),  # guesses
+    "standard": Config(widths=(64, 256, 256), epochs=8),  # docs/log.md, 2026-11-25
+    "full": Config(widths=(64, 256, 256), epochs=20, crop_padding=4, cutout=8),  # the same
 }
 
 
