@@ -29,6 +29,10 @@ def test_refuses_what_are_no_images(given, says):
     assert "\n" not in str(refused.value)
 
 
+def test_grey_images_of_a_few_pixels_are_many():
+    assert as_pixels(np.zeros((30, 3, 3), np.uint8), 8).shape == (30, 3, 8, 8)
+
+
 def test_a_list_may_hold_any_of_them(tmp_path):
     gray = np.full((9, 3), 7, np.uint8)  # three pixels wide, and yet one grey image
     Image.fromarray(gray).save(tmp_path / "gray.png")
