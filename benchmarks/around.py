@@ -90,12 +90,13 @@ def measure_embedding() -> dict[str, Any]:
     keep_freed_memory()
     images, matrix = random_images(5_000), torch.randn(2048, 2048)
     encoder = default_encoder(images)
+    precisions = ("fp32",) if is_emulated(images.device) else ("fp32", "bf16")
     product = 2 * 2048**3 / least_seconds(lambda: matrix @ matrix, 5)
     rates = {
         f"images_per_second_{precision}": round(
             len(images) / least_seconds(lambda precision=precision: embed(encoder, images, precision=precision), 5)
         )
-        for precision in ("fp32", *(() if is_emulated(images.device) else ("bf16",)))
+        for precision in precisions
     }
     return {"repetitions": 5, **rates, "matrix_product_gflops": round(product / 1e9, 1)}
 

@@ -122,6 +122,7 @@ HALVED_SIZE = 64  # from which on the fast encoder halves the image at once; bef
 LARGEST_BATCH = 4096  # of any encoder, since losses compare every two images of a batch: under 0.5 GB
 
 ADAPTER_RATE = 3e-4  # of what is trained on the pretrained network's features: docs/log.md, 2026-11-24
+FEWEST_STEPS = 70  # digits: docs/log.md, 2026-11-23
 ADAPTER_STEPS = 300  # the same; a step takes milliseconds
 PRETRAINED_SIZE = 96  # from this size on the default is the pretrained encoder, made at 224 pixels: a guess
 
@@ -130,7 +131,7 @@ DEFAULT_MODEL = "cifar10"  # comes with tercet; models/cifar10/README.md is its 
 PRESETS = {  # benchmarks/results/reference.jsonl is of older ones
     "quick": Config(),  # benchmarks/results/time_to_accuracy.jsonl
     "standard": Config(widths=(64, 256, 256), epochs=8),  # docs/log.md, 2026-11-25
-    "full": Config(widths=(64, 256, 256), epochs=20, crop_padding=4, cutout=8),  # the same
+    "full": Config(widths=(64, 256, 256), epochs=20, crop_padding=4, cutout=8),  # docs/log.md, 2026-11-25
 }
 
 
@@ -162,7 +163,7 @@ def resolve(config: Config, *, image_count: int, size: int, flip: bool, has_weig
         "temperature": 0.2 if loss == "centroid-triplet" else 0.1,  # docs/log.md, 2026-11-24; Khosla et al. 2020
         "optimizer": optimizer,
         "learning_rate": ADAPTER_RATE if encoder == "pretrained" else rates[optimizer],
-        "fewest_steps": ADAPTER_STEPS if encoder == "pretrained" else 70,  # digits: docs/log.md, 2026-11-23
+        "fewest_steps": ADAPTER_STEPS if encoder == "pretrained" else FEWEST_STEPS,
         "flip": flip,
     }
     unset = {name: value for name, value in filled.items() if getattr(config, name) is None}

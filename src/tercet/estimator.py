@@ -42,7 +42,7 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     Parameters
     ----------
     preset : {"quick", "standard", "full"}, default="quick"
-        How long to train: 4, 8 or 20 epochs, the latter two with a broader network, and longer where images are few.
+        How long to train, and how broad a network: `tercet.config.PRESETS`. Of few images more epochs are taken.
     epochs : float, default=None
         Passes over the training images, such as 2.5; None takes the preset's.
     loss : {"centroid-triplet", "triplet", "supcon"}, default=None

@@ -43,7 +43,8 @@ def progress(quiet: bool) -> Iterator[OnProgress]:
             def show(station: str, done: int, total: int) -> None:
                 if station not in tasks:
                     tasks[station] = bars.add_task(station, completed=done, total=total or None)
-                bars.update(tasks[station], completed=done, total=total or None)
+                else:
+                    bars.update(tasks[station], completed=done, total=total or None)
 
             yield show
 

@@ -52,6 +52,7 @@ def make_network(clock, monkeypatch):
         (0.5, float("nan"), "fp32"),
         (0.5, float("inf"), "fp32"),
         (0.95, 0.01, "fp32"),  # right, but hardly faster
+        (30.0, 0.01, "fp32"),  # convolutions emulated where a matrix product is not
     ],
 )
 def test_bfloat16_must_be_faster_and_right(make_network, bf16_seconds, bf16_error, chosen):

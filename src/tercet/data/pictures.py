@@ -29,7 +29,8 @@ def as_pixels(images: Any, side: int) -> UInt8[Tensor, "N 3 S S"]:
     if isinstance(images, str | Path | Image.Image):
         raise DataError("found a single image; expected a list of images: put it in brackets.")
     if isinstance(images, np.ndarray):
-        if images.ndim == 3 and images.shape[2] in (3, 4) and images.shape[1] > 4:  # grey ones so narrow are not high
+        # Not N grey images of 3 x 3 pixels, which scikit-learn's checks give.
+        if images.ndim == 3 and images.shape[2] in (3, 4) and images.shape[1] > 4:
             raise DataError(
                 f"found an array of shape {list(images.shape)}, which looks like one coloured image; expected uint8 of "
                 "shape [N, H, W, 3] or [N, H, W]: give image[None, :, :, :3]."

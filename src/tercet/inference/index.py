@@ -75,11 +75,15 @@ class Index:
         ModelError for any other model, since its embeddings lie in another space.
         """
         gallery = Gallery.open(Path(folder))
-        if (model or gallery.model) is None:
-            raise ModelError(f"{folder} does not know where its model lies; name it.")
-        if model is None and gallery.model not in SHIPPED and not Path(str(gallery.model)).exists():
-            raise ModelError(f"{folder} was made by the model in {gallery.model}, which is gone; give its new --model.")
-        bundle, path = _load_model(model or str(gallery.model))
+        if not model:
+            model = gallery.model
+            if model is None:
+                raise ModelError(f"{folder} does not know where its model lies; name it.")
+            if model not in SHIPPED and not Path(model).exists():
+                raise ModelError(
+                    f"{folder} was made by the model in {model}, which is gone; give its new place: --model."
+                )
+        bundle, path = _load_model(model)
         if fingerprint(bundle) != gallery.fingerprint:
             raise ModelError(
                 f"{folder} was made by another model than {path or 'the one given'}; give the one it was made by, "

@@ -152,10 +152,12 @@ def _load(folder: Path, backbone: nn.Module | None) -> Bundle:
     _check(settings)
     own = settings.get("backbone")
     if (own is None) != (backbone is None):
-        wanted = f"stands on a network of your own, {own}; load it in Python, with backbone="
-        raise ModelError(
-            f"the model in {folder} {wanted if own else 'needs no network of your own; leave backbone= out'}."
+        fault = (
+            f"stands on a network of your own, {own}; load it in Python, with backbone="
+            if own
+            else "needs no network of your own; leave backbone= out"
         )
+        raise ModelError(f"the model in {folder} {fault}.")
     with (folder / "model.safetensors").open("rb") as file:
         shapes = {name: tuple(entry["shape"]) for name, entry in read_header(file).items() if name != "__metadata__"}
         encoder, head = _empty(settings, len(classes), backbone, shapes)

@@ -85,9 +85,9 @@ def test_an_image_that_is_dropped_is_told_with_bars_neighbors_and_place(model, i
     assert page.inner_text("#status") == f"Most likely {best}: {100 * shares[0]:.1f} %"
     assert page.get_attribute("#status", "role") == "status"
     assert page.locator("#neighbors li").count() == 8
-    assert page.inner_text("#neighbors li >> nth=0").split("\n") == ["checks", "Bild ä 7.png", "squared distance 0.000"]
+    assert page.inner_text("#neighbors li >> nth=0").split("\n") == ["checks", "Bild ä 7.png", "0.000 away"]
     assert page.get_attribute("#neighbors li >> nth=0", "title") == "checks/Bild ä 7.png"
-    assert page.inner_text("#searched") == "Nearest first, of all 30 training images."
+    assert page.inner_text("#searched") == "Nearest first by squared distance, of all 30 training images."
     assert page.inner_text("#place").startswith("The ring: the mean of the points of the 4 nearest test images")
     assert page.locator("#map").bounding_box()["height"] > 200
     assert page.inner_text("#missing") == ""

@@ -121,7 +121,7 @@ function classRow(name, share) {
 function showNeighbors(neighbors) {
   element("neighbors").replaceChildren(...neighbors.map((neighbor) => {
     const row = make("li", ""), name = make("span", neighbor.name.split("/").pop());
-    const distance = `squared distance ${neighbor.squared_distance.toFixed(3)}`;
+    const distance = `${neighbor.squared_distance.toFixed(3)} away`; // "searched" says that it is squared
     row.title = neighbor.name;
     if (neighbor.tile !== null) row.append(tile(neighbor.tile));
     row.append(make("b", neighbor.label), name, make("span", distance));
@@ -130,8 +130,8 @@ function showNeighbors(neighbors) {
   const { count, pictured } = about.training_images, all = count.toLocaleString("en");
   const isSample = pictured && pictured < count;
   element("searched").textContent = isSample
-    ? `Nearest first, of a random sample of ${pictured.toLocaleString("en")} of the ${all} training images.`
-    : `Nearest first, of all ${all} training images.`;
+    ? `Nearest first by squared distance, of a random sample of ${pictured.toLocaleString("en")} of the ${all} training images.`
+    : `Nearest first by squared distance, of all ${all} training images.`;
 }
 
 function tile(place) {
