@@ -91,9 +91,22 @@ class FastBackbone(nn.Module):
         self.stem.bias.zero_()
 
 
+class PooledConvolution(nn.Conv2d):
+    """A 3x3 convolution that does not compute the last row and column of maps of an odd side, which pooling drops."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__(before, after, kernel_size=3, padding=1, bias=False)
+
+    def forward(self, features: Float[Tensor, "B C H H"]) -> Float[Tensor, "B D h h"]:
+        """Maps of an even side."""
+        if features.shape[-1] % 2 == 0:
+            return super().forward(features)
+        return nn.functional.conv2d(nn.functional.pad(features, (1, 0, 1, 0)), self.weight)
+
+
 def _group(before: int, after: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(before, after, kernel_size=3, padding=1, bias=False),
+        PooledConvolution(before, after),
         nn.MaxPool2d(2),
         nn.BatchNorm2d(after),
         nn.GELU(),
@@ -107,7 +120,7 @@ def fast(dimensions: int, size: int, widths: Sequence[int]) -> nn.Module:
     """The default: a group for each of `widths`.
 
     From a size of 64 on the stem halves the image; each further doubling adds a group at the front. With the default
-    widths an image of 32, 64, 96, 128, 160, 224 takes 44, 57, 128, 98, 153, 300 million multiplications.
+    widths an image of 32, 64, 96, 128, 160, 224 takes 39, 57, 128, 98, 153, 300 million multiplications.
     """
     doublings = max(0, (size // 32).bit_length() - 1)
     return FastBackbone(dimensions, (widths[0],) * (doublings - 1) + tuple(widths), stride=2 if doublings else 1)
