@@ -62,7 +62,7 @@ def naive_supcon(points, labels, temperature):
     return sum(terms, start=points.sum() * 0) / max(1, len(terms))
 
 
-def naive_centroid(points, labels, temperature, margin, smoothing=0.0):
+def naive_centroid(points, labels, temperature, margin):
     terms = []
     for anchor, label in enumerate(labels):
         members = {other: [row for row in range(len(labels)) if labels[row] == other] for other in labels.unique()}
@@ -71,6 +71,5 @@ def naive_centroid(points, labels, temperature, margin, smoothing=0.0):
         if others:
             near = (points[anchor] - points[others].mean(0)).square().sum()
             gaps = [near - (points[anchor] - mean).square().sum() + margin for mean in means.values()]
-            term = (points.sum() * 0 + 1 + sum((gap / temperature).exp() for gap in gaps)).log()
-            terms.append(term - smoothing / len(members) * sum(gaps) / temperature)
+            terms.append((points.sum() * 0 + 1 + sum((gap / temperature).exp() for gap in gaps)).log())
     return sum(terms, start=points.sum() * 0) / max(1, len(terms))

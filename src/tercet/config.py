@@ -49,7 +49,7 @@ class Config:
     warmup_share: float = 0.1  # of all steps, linearly up; then linearly down to zero: a guess
     averaging: float = 0.95  # decay a step of the running average of the weights: a guess
     class_weight: str = "balanced"  # of the head; better for rare classes and all in all: docs/log.md, 2026-11-24
-    label_smoothing: float = 0.1  # of "centroid-triplet" and of the CNN baseline: docs/log.md, 2026-11-27
+    label_smoothing: float = 0.1  # of the CNN baseline; Szegedy et al. 2016
 
     # Augmentation
     flip: bool | None = None  # whether a mirrored image still shows its class

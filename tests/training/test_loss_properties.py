@@ -20,10 +20,7 @@ TRIPLETS = {
     for reduction in ("sum", "mean", "active")
 }
 CENTROIDS = {
-    f"centroid, {margin}, {smoothing}": partial(
-        centroid_triplet_loss, temperature=0.5, margin=margin, smoothing=smoothing
-    )
-    for margin, smoothing in ((0.0, 0.0), (1.0, 0.1))
+    f"centroid, {margin}": partial(centroid_triplet_loss, temperature=0.5, margin=margin) for margin in (0.0, 1.0)
 }
 EVERY_LOSS = {**TRIPLETS, **CENTROIDS, "supcon": partial(supervised_contrastive_loss, temperature=0.5)}
 

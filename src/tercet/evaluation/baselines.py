@@ -61,7 +61,7 @@ def train_cnn(
     """The encoder's network and a linear layer, trained by cross-entropy on the images the encoder sees.
 
     What is frozen in the encoder is frozen here: both then see the same features of the images. Same first weights,
-    batches, augmentation, optimizer, schedule, averaging and label smoothing. Of the result the first part
+    batches, augmentation, optimizer, schedule and averaging; label smoothing is its own. Of the result the first part
     gives embeddings, the whole logits.
     """
     encoder = fresh_encoder(config, train, normalize=False)

@@ -100,11 +100,7 @@ def train_encoder(
 def configured_loss(config: Config, generator: torch.Generator) -> Loss:
     """The loss that the configuration names, with its settings bound."""
     settings: dict[str, Any] = {
-        "centroid-triplet": {
-            "temperature": config.temperature,
-            "margin": config.margin,
-            "smoothing": config.label_smoothing,
-        },
+        "centroid-triplet": {"temperature": config.temperature, "margin": config.margin},
         "triplet": {"margin": config.margin, "mining": config.mining, "generator": generator},
         "supcon": {"temperature": config.temperature},
     }
@@ -137,8 +133,7 @@ def idle_loss(config: Config, shape: tuple[int, int]) -> float | None:
     if config.loss == "supcon":
         return math.log(classes * images - 1)
     if config.loss == "centroid-triplet":
-        margin = (config.margin or 0) / (config.temperature or 1)
-        return math.log1p((classes - 1) * math.exp(margin)) - config.label_smoothing * margin * (1 - 1 / classes)
+        return math.log1p((classes - 1) * math.exp((config.margin or 0) / (config.temperature or 1)))
     return (config.margin or None) if config.mining in ("hard", "semi-hard") else None
 
 

@@ -75,26 +75,18 @@ def mined(
 
 
 def centroid_triplet_loss(
-    embeddings: Float[Tensor, "B D"],
-    labels: Int64[Tensor, " B"],
-    *,
-    temperature: float,
-    margin: float = 0.0,
-    smoothing: float = 0.0,
+    embeddings: Float[Tensor, "B D"], labels: Int64[Tensor, " B"], *, temperature: float, margin: float = 0.0
 ) -> Float[Tensor, ""]:
     """Smooth triplet loss whose positives and negatives are classes, each at the mean of its images in the batch.
 
     Mean over anchors of log(1 + sum over other classes n of exp((d(A, p) - d(A, n) + margin) / temperature)), with d
     the squared distance to a mean and p the anchor's own class without the anchor. That is softplus in place of the
     hinge, and a soft maximum over negatives: times the temperature, it approaches the hinge of the nearest other class
-    as the temperature falls. `smoothing` s adds s / C of the sum over the C - 1 other classes n of (d(A, n) - d(A, p) -
-    margin) / temperature, so that gaps do not grow without end. Anchors whose class has no other image are left out;
-    with one class the loss is 0.
+    as the temperature falls. Anchors whose class has no other image are left out; with one class the loss is 0.
 
     Reference: Wieczorek et al., On the unreasonable effectiveness of centroids in image retrieval, 2021, equation 3;
     softplus from Hermans et al., 2017, section 2. At margin 0 it is cross-entropy over distances to class means as in
-    Snell et al., Prototypical networks, NeurIPS 2017, equation 2, with every image both in the support and a query,
-    and `smoothing` is its label smoothing: Szegedy et al., Rethinking the Inception architecture, CVPR 2016, section 7.
+    Snell et al., Prototypical networks, NeurIPS 2017, equation 2, with every image both in the support and a query.
 
     >>> points, labels = torch.tensor([[0.0], [1.0], [3.0], [3.0]]), torch.tensor([0, 0, 1, 1])
     >>> round(float(centroid_triplet_loss(points, labels, temperature=1.0)), 4)  # gaps of -8, -3, -6.25, -6.25
@@ -102,7 +94,7 @@ def centroid_triplet_loss(
     """
     distances, own, counts = class_distances(embeddings, labels)
     distances = distances.scatter_add(1, own[:, None], torch.full_like(distances[:, :1], margin))
-    per_anchor = nn.functional.cross_entropy(-distances / temperature, own, reduction="none", label_smoothing=smoothing)
+    per_anchor = nn.functional.cross_entropy(-distances / temperature, own, reduction="none")
     has_positive = counts[own] > 1
     mean: Tensor = (per_anchor * has_positive).sum() / has_positive.sum().clamp_min(1)
     return mean
