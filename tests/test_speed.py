@@ -52,8 +52,8 @@ def test_embedding_keeps_up_with_the_matrix_product():
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize(("mining", "expected"), [("all", 4.1), ("semi-hard", 6.2), ("hard", 2.4)])  # docs/log.md
-def test_losses_keep_up_with_a_softmax_over_all_pairs(mining, expected):
-    pairs = torch.randn(1024, 1024)
+@pytest.mark.parametrize(("mining", "expected"), [("all", 1.5), ("semi-hard", 2.2), ("hard", 0.85)])
+def test_losses_keep_up_with_exponentials_of_all_pairs(mining, expected):  # docs/log.md, 2026-11-27
+    pairs, result = torch.randn(2, 1024, 1024)  # into what is there: new memory costs now more, now less
     step = losses.step(losses.our_loss(mining), 1024)
-    check_pace(step, lambda: [pairs.softmax(1) for _ in range(10)], expected)
+    check_pace(step, lambda: [torch.exp(pairs, out=result) for _ in range(20)], expected)

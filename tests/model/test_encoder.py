@@ -128,7 +128,7 @@ def multiplications(name, side):
     return sum(counted)
 
 
-@pytest.mark.parametrize(("side", "most"), [(64, 2), (96, 4), (128, 4), (160, 4), (224, 8)])
+@pytest.mark.parametrize(("side", "most"), [(64, 2), (96, 3.3), (128, 4), (160, 4), (224, 8)])
 def test_the_cost_of_fast_stays_within_a_few_times_that_of_32(side, most):
     assert multiplications("fast", 32) == 39_286_304
     assert multiplications("fast", side) < most * 39_286_304
