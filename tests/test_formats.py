@@ -21,6 +21,12 @@ from tercet.model import bundle
 from tercet.training import checkpoint
 
 FIXTURES = Path(__file__).parent / "fixtures"
+BY_THE_EARLIER_ENCODER = [[0.18114042, 0.5057855, 0.313074], [0.18008426, 0.5064686, 0.31344724]]
+EXPECTED = {  # probabilities by the version of the format
+    1: BY_THE_EARLIER_ENCODER,
+    2: BY_THE_EARLIER_ENCODER,
+    3: [[0.18764748, 0.5063895, 0.3059631], [0.18904807, 0.50426459, 0.30668729]],
+}
 
 
 def versions(newest):
@@ -28,13 +34,15 @@ def versions(newest):
 
 
 @versions(bundle.FORMAT)
-def test_a_bundle_predicts_as_ever(version):
+def test_a_bundle_predicts_as_ever(version, tmp_path):
     loaded = bundle.load_bundle(FIXTURES / f"bundle-{version}")
     images = (np.arange(2 * 12 * 12 * 3) * 7 % 256).astype(np.uint8).reshape(2, 12, 12, 3)
-    expected = [[0.18114042, 0.5057855, 0.313074], [0.18008426, 0.5064686, 0.31344724]]
+    expected = EXPECTED[version]
     np.testing.assert_allclose(loaded.predict_proba(images), expected, atol=1e-5)
     assert loaded.classes == ("Bär", "a, b", '"c"')
     assert loaded.settings.keys() == {"encoder", "widths", "dimensions", "normalize", "size", "hidden"}
+    loaded.save(tmp_path / "again")  # in the newest format
+    np.testing.assert_allclose(bundle.load_bundle(tmp_path / "again").predict_proba(images), expected, atol=1e-5)
 
 
 @versions(checkpoint.FORMAT)

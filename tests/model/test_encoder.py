@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from tercet.model.encoder import BACKBONES, Encoder, FastBackbone, PooledConvolution, new_encoder
+from tercet.model.encoder import BACKBONES, CroppedConvolution, Encoder, FastBackbone, HalvedConvolution, new_encoder
 
 
 def seeded(seed=0):
@@ -104,9 +104,19 @@ def test_fast_halves_the_image_at_the_front_for_each_doubling_of_the_size(side, 
     assert backbone.project.in_features == 16
 
 
+@pytest.mark.parametrize("side", [3, 4, 5, 7, 8, 15])
+def test_a_halved_convolution_sees_no_zeros_around_maps_of_an_odd_side(side):
+    convolution = HalvedConvolution(4, 6)
+    maps = torch.randn(2, 4, side, side, generator=torch.Generator().manual_seed(0))
+    expected = nn.functional.conv2d(maps, convolution.weight, padding=1)
+    if side % 2:
+        expected = expected[:, :, 1:-1, 1:-1]
+    torch.testing.assert_close(convolution(maps), expected)
+
+
 @pytest.mark.parametrize("side", [2, 3, 7, 8, 15])
-def test_a_pooled_convolution_leaves_out_only_what_pooling_drops(side):
-    ours, pool = PooledConvolution(4, 6), nn.MaxPool2d(2)
+def test_a_cropped_convolution_leaves_out_only_what_pooling_drops(side):
+    ours, pool = CroppedConvolution(4, 6), nn.MaxPool2d(2)
     whole = nn.Conv2d(4, 6, kernel_size=3, padding=1, bias=False)
     whole.load_state_dict(ours.state_dict())
     maps = torch.randn(2, 4, side, side, generator=torch.Generator().manual_seed(0))
@@ -128,10 +138,10 @@ def multiplications(name, side):
     return sum(counted)
 
 
-@pytest.mark.parametrize(("side", "most"), [(64, 2), (96, 3.3), (128, 4), (160, 4), (224, 8)])
+@pytest.mark.parametrize(("side", "most"), [(64, 2), (96, 4), (128, 4), (160, 5), (224, 9)])
 def test_the_cost_of_fast_stays_within_a_few_times_that_of_32(side, most):
-    assert multiplications("fast", 32) == 39_286_304
-    assert multiplications("fast", side) < most * 39_286_304
+    assert multiplications("fast", 32) == 35_046_944
+    assert multiplications("fast", side) < most * 35_046_944
 
 
 @pytest.mark.parametrize("name", sorted(BACKBONES))

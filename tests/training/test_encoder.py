@@ -57,7 +57,7 @@ def test_twenty_steps_beat_the_untrained_encoder(sets, config, change):
     encoder, history = train_encoder(config, train, validation)
     assert history[-1]["step"] == 20
     assert untrained < 0.75
-    assert knn_accuracy(encoder, train, validation, "fp32") > 0.9
+    assert knn_accuracy(encoder, train, validation, "fp32") > 0.85
     assert not encoder.training
 
 

@@ -49,7 +49,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one_around_interventions(
         assert [record | {"seconds": 0} for record in records] == [record | {"seconds": 0} for record in history]
 
 
-@pytest.mark.parametrize(("forgotten", "kill"), [("interventions", 30), ("good", 2)])
+@pytest.mark.parametrize(("forgotten", "kill"), [("interventions", 34), ("good", 2)])
 def test_a_run_that_forgets_what_was_done_does_not(train, tiny_config, tmp_path, monkeypatch, forgotten, kill):
     config, restore = replace(tiny_config, learning_rate=10.0), Checkpoint.restore
     wanted = train(config)[0].backbone.project.weight

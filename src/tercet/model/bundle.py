@@ -29,11 +29,11 @@ from tercet.files import make_folder, write_atomically
 from tercet.model.adapter import Adapter, with_adapter
 from tercet.model.efficientnet import EfficientNetLite0
 from tercet.model.embed import embed
-from tercet.model.encoder import BACKBONES, Encoder
+from tercet.model.encoder import BACKBONES, EARLIER, Encoder
 from tercet.model.head import Head
 from tercet.untrusted import MOST_BYTES, read_header, read_object
 
-FORMAT = 2  # raised when an older tercet could not read the folder; 1 had no digest
+FORMAT = 3  # raised when an older tercet could not read the folder; 1 had no digest, 2 an earlier fast encoder
 SHIPPED = {DEFAULT_MODEL: Path(__file__).parents[1] / "models" / DEFAULT_MODEL}  # what comes with tercet
 KINDS = {  # of the settings
     "encoder": (str,),
@@ -150,6 +150,8 @@ def _load(folder: Path, backbone: nn.Module | None) -> Bundle:
     settings = {name: value for name, value in description.items() if name not in ("format", "classes")}
     classes = tuple(map(str, description["classes"]))
     _check(settings)
+    if description["format"] < 3 and settings["encoder"] == "fast":
+        settings["encoder"] = "fast-1"
     own = settings.get("backbone")
     if (own is None) != (backbone is None):
         fault = (
@@ -207,7 +209,7 @@ def _empty(
         statistics = {"mean": torch.zeros(3), "std": torch.ones(3)}
         head = Head(dimensions, class_count, settings["hidden"])
         if settings["encoder"] != "pretrained":
-            network = BACKBONES[settings["encoder"]](dimensions, size, widths)
+            network = (BACKBONES | EARLIER)[settings["encoder"]](dimensions, size, widths)
             return Encoder(network, size=size, **statistics, normalize=settings["normalize"]), head
         network = EfficientNetLite0() if given is None else given
         (feature_count,) = shapes["encoder.backbone.adapter.mean"]

@@ -11,6 +11,7 @@ that whitens patches, then groups of two 3x3 convolutions with pooling before th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float, UInt8
@@ -48,6 +49,27 @@ class Encoder(nn.Module):
         return nn.functional.normalize(embeddings, dim=1) if self.normalize else embeddings
 
 
+class HalvedConvolution(nn.Conv2d):
+    """A 3x3 convolution before pooling; maps of an odd side get no border of zeros, so fewer places are computed."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__(before, after, kernel_size=3, padding=1, bias=False)
+
+    def forward(self, features: Float[Tensor, "B C H H"]) -> Float[Tensor, "B D h h"]:
+        """Maps of the same side, or of 2 less where it is odd."""
+        return nn.functional.conv2d(features, self.weight, padding=1 - features.shape[-1] % 2)
+
+
+class CroppedConvolution(HalvedConvolution):
+    """As Bundles of formats 1 and 2 have it: a border everywhere, less the last row and column of an odd side."""
+
+    def forward(self, features: Float[Tensor, "B C H H"]) -> Float[Tensor, "B D h h"]:
+        """Maps of an even side, since pooling dropped the rest."""
+        if features.shape[-1] % 2 == 0:
+            return super().forward(features)
+        return nn.functional.conv2d(nn.functional.pad(features, (1, 0, 1, 0)), self.weight)
+
+
 class FastBackbone(nn.Module):
     """Whitening stem, one group of convolutions for each halving of the image, maximum over what is left, linear.
 
@@ -55,14 +77,19 @@ class FastBackbone(nn.Module):
     pixel in one.
     """
 
-    def __init__(self, dimensions: int, widths: Sequence[int], stride: int = 1) -> None:
+    def __init__(
+        self,
+        dimensions: int,
+        widths: Sequence[int],
+        stride: int = 1,
+        convolution: Callable[[int, int], nn.Module] = HalvedConvolution,
+    ) -> None:
         super().__init__()
         # Directions and their negatives. Frozen, so no gradient need come back through its many places.
         side = 3 if stride == 1 else 2
         self.stem = nn.Conv2d(3, 2 * DIRECTIONS, kernel_size=side, stride=stride).requires_grad_(False)
-        self.groups = nn.Sequential(
-            *(_group(before, after) for before, after in zip((2 * DIRECTIONS, *widths[:-1]), widths, strict=True))
-        )
+        before = (2 * DIRECTIONS, *widths[:-1])
+        self.groups = nn.Sequential(*(_group(*pair, convolution) for pair in zip(before, widths, strict=True)))
         self.project = nn.Linear(widths[-1], dimensions, bias=False)
 
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D"]:
@@ -91,23 +118,10 @@ class FastBackbone(nn.Module):
         self.stem.bias.zero_()
 
 
-class PooledConvolution(nn.Conv2d):
-    """A 3x3 convolution that does not compute the last row and column of maps of an odd side, which pooling drops."""
-
-    def __init__(self, before: int, after: int) -> None:
-        super().__init__(before, after, kernel_size=3, padding=1, bias=False)
-
-    def forward(self, features: Float[Tensor, "B C H H"]) -> Float[Tensor, "B D h h"]:
-        """Maps of an even side."""
-        if features.shape[-1] % 2 == 0:
-            return super().forward(features)
-        return nn.functional.conv2d(nn.functional.pad(features, (1, 0, 1, 0)), self.weight)
-
-
-def _group(before: int, after: int) -> nn.Sequential:
+def _group(before: int, after: int, convolution: Callable[[int, int], nn.Module]) -> nn.Sequential:
     return nn.Sequential(
-        PooledConvolution(before, after),
-        nn.MaxPool2d(2),
+        convolution(before, after),
+        nn.MaxPool2d(2, ceil_mode=True),
         nn.BatchNorm2d(after),
         nn.GELU(),
         nn.Conv2d(after, after, kernel_size=3, padding=1, bias=False),
@@ -116,14 +130,20 @@ def _group(before: int, after: int) -> nn.Sequential:
     )
 
 
-def fast(dimensions: int, size: int, widths: Sequence[int]) -> nn.Module:
+def fast(
+    dimensions: int,
+    size: int,
+    widths: Sequence[int],
+    convolution: Callable[[int, int], nn.Module] = HalvedConvolution,
+) -> nn.Module:
     """The default: a group for each of `widths`.
 
     From a size of 64 on the stem halves the image; each further doubling adds a group at the front. With the default
-    widths an image of 32, 64, 96, 128, 160, 224 takes 39, 57, 128, 98, 153, 300 million multiplications.
+    widths an image of 32, 64, 96, 128, 160, 224 takes 35, 57, 128, 98, 153, 300 million multiplications.
     """
     doublings = max(0, (size // 32).bit_length() - 1)
-    return FastBackbone(dimensions, (widths[0],) * (doublings - 1) + tuple(widths), stride=2 if doublings else 1)
+    widths = (widths[0],) * (doublings - 1) + tuple(widths)
+    return FastBackbone(dimensions, widths, 2 if doublings else 1, convolution)
 
 
 def classic(dimensions: int, size: int, widths: Sequence[int]) -> nn.Module:  # noqa: ARG001
@@ -150,6 +170,7 @@ def classic(dimensions: int, size: int, widths: Sequence[int]) -> nn.Module:  # 
 
 
 BACKBONES: dict[str, Callable[[int, int, Sequence[int]], nn.Module]] = {"fast": fast, "classic": classic}
+EARLIER = {"fast-1": partial(fast, convolution=CroppedConvolution)}  # loaded, no longer trained
 
 
 def new_encoder(
