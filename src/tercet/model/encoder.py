@@ -108,8 +108,9 @@ class FastBackbone(nn.Module):
         size = self.stem.kernel_size
         products, count = torch.zeros(()), 0
         for few in pixels.split(max(1, PATCH_PIXELS // pixels[0, 0].numel())):
-            patches = nn.functional.unfold(few, size).transpose(1, 2).flatten(0, 1).double()  # [patches, 3 * side^2]
-            products, count = products + patches.T @ patches, count + len(patches)
+            patches = nn.functional.unfold(few, size)  # [images, 3 * side^2, places]
+            products = products + (patches @ patches.mT).double().sum(0)
+            count += len(patches) * patches.shape[2]
         variances, directions = torch.linalg.eigh(products / count)  # the strongest are the last
         whitening = (directions / (variances + FAINTEST).sqrt()).T[-DIRECTIONS:]
         filters = whitening.reshape(DIRECTIONS, 3, *size).to(pixels.dtype)
