@@ -62,6 +62,18 @@ def naive_supcon(points, labels, temperature):
     return sum(terms, start=points.sum() * 0) / max(1, len(terms))
 
 
+def naive_proxy(points, labels, proxies, temperature, margin, smoothing):
+    """Every class stands as the positive in turn, as smoothing weighs them; the margin is the label's."""
+    terms = []
+    for point, label in zip(points, labels.tolist(), strict=True):
+        distances = [(point - proxy).square().sum() + margin * (c == label) for c, proxy in enumerate(proxies)]
+        for c, near in enumerate(distances):
+            gaps = [near - far for other, far in enumerate(distances) if other != c]
+            share = smoothing / len(proxies) + (1 - smoothing) * (c == label)
+            terms.append(share * (1 + sum((gap / temperature).exp() for gap in gaps)).log())
+    return sum(terms) / len(labels)
+
+
 def naive_centroid(points, labels, temperature, margin):
     terms = []
     for anchor, label in enumerate(labels):

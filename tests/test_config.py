@@ -60,7 +60,7 @@ def test_an_unknown_choice_is_named_by_its_flag(name):
         assert getattr(Config(**{name: choice}), name) == choice
 
 
-@pytest.mark.parametrize("loss", ["centroid-triplet", "supcon", "custom"])
+@pytest.mark.parametrize("loss", ["proxy-triplet", "centroid-triplet", "supcon", "custom"])
 def test_a_mining_is_refused_where_the_loss_has_none(loss):
     with pytest.raises(UsageError, match=f"^--mining is 'hard' with --loss {loss}; expected --loss triplet"):
         Config(loss=loss, mining="hard")
@@ -163,7 +163,7 @@ def test_photographs_get_the_pretrained_encoder_where_its_weights_are(asked, siz
 @pytest.mark.parametrize(
     ("image_count", "batch_size", "epochs"),
     [
-        (45_000, 500, 4),  # 90 steps an epoch: 360 in all
+        (45_000, 500, 4.5),  # 90 steps an epoch: 405 in all
         (1_400, 140, 7),  # a tenth of the images; ten steps an epoch, seven epochs for 70 steps
         (300, 64, 14),  # never below 64: five steps an epoch
         (10, 64, 70),  # one step an epoch

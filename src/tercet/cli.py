@@ -32,8 +32,9 @@ ENCODER_HELP = (
     "`pip install 'tercet[pretrained]'` has been done; else fast: from scratch; classic: the original project's"
 )
 LOSS_HELP = (
-    "centroid-triplet: an image against the means of its own and of other classes in the batch (default); triplet: "
-    "against single images (default with --mining or --no-normalize); supcon: supervised contrastive"
+    "centroid-triplet: an image against the means of its own and of other classes in the batch (default); "
+    "proxy-triplet: against points that are learnt for the classes; triplet: against single images (default with "
+    "--mining or --no-normalize); supcon: supervised contrastive"
 )
 IMAGES_HELP = (
     'a file, a folder (every image below it), a pattern such as "photos/**/*.jpg", or - for a list of these on the '
@@ -165,7 +166,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         help="passes over the training images, such as 2.5 (default by preset); of few images more are taken, as many "
         f"as make {FEWEST_STEPS} steps, or {ADAPTER_STEPS} with the pretrained encoder",
     )
-    add("--loss", choices=("centroid-triplet", "triplet", "supcon"), help=LOSS_HELP)
+    add("--loss", choices=("proxy-triplet", "centroid-triplet", "triplet", "supcon"), help=LOSS_HELP)
     add("--mining", choices=CHOICES["mining"], help="which triplets of a batch --loss triplet takes (default all)")
     add(
         "--margin",

@@ -31,11 +31,13 @@ class Config:
     size: int | None = None  # side of the images in pixels, 10 to 224
 
     # Loss
-    loss: str | None = None  # "centroid-triplet", "triplet", "supcon" or, for one of your own, "custom"
+    loss: str | None = (
+        None  # "proxy-triplet", "centroid-triplet", "triplet", "supcon" or, for one of your own, "custom"
+    )
     custom_loss: str | None = None  # name of a loss of one's own, where `loss` is "custom"
     mining: str | None = None  # "all", "semi-hard", "hard" or "random"; asking for one asks for the loss "triplet"
     margin: float | None = None  # in squared distance
-    temperature: float | None = None  # of "centroid-triplet" in squared distance, of "supcon" in cosine
+    temperature: float | None = None  # in squared distance, of "supcon" in cosine
 
     # Learning
     epochs: float = 4.5  # what three minutes allow on two cores; of 2.5 the last epoch ends after half of its steps
@@ -49,7 +51,7 @@ class Config:
     warmup_share: float = 0.1  # of all steps, linearly up; then linearly down to zero: a guess
     averaging: float = 0.95  # decay a step of the running average of the weights: a guess
     class_weight: str = "balanced"  # of the head; better for rare classes and all in all: docs/log.md, 2026-11-24
-    label_smoothing: float = 0.1  # of the CNN baseline; Szegedy et al. 2016
+    label_smoothing: float = 0.1  # of "proxy-triplet" and of the CNN baseline; Szegedy et al. 2016
 
     # Augmentation
     flip: bool | None = None  # whether a mirrored image still shows its class
@@ -92,7 +94,7 @@ def _is_number(found: Any, kind: type = Real) -> bool:
 
 CHOICES = {
     "encoder": ("fast", "classic", "pretrained"),
-    "loss": ("centroid-triplet", "triplet", "supcon", "custom"),
+    "loss": ("proxy-triplet", "centroid-triplet", "triplet", "supcon", "custom"),
     "mining": ("all", "semi-hard", "hard", "random"),
     "class_weight": ("none", "balanced"),
     "optimizer": ("muon", "adam"),
@@ -153,14 +155,15 @@ def resolve(config: Config, *, image_count: int, size: int, flip: bool, has_weig
     # A temperature fits distances of a known scale; what is trained on frozen features was measured with triplets only.
     single = config.mining or not config.normalize or encoder == "pretrained"
     loss = config.loss or ("triplet" if single else "centroid-triplet")
+    with_classes = loss in ("proxy-triplet", "centroid-triplet")  # compared, in place of single images
     triplet_margin = 0.25 if config.normalize else 1.0  # docs/log.md, 2026-11-23; raw: the original project
     filled: dict[str, Any] = {
         "size": size,
         "encoder": encoder,
         "loss": loss,
         "mining": "all" if loss == "triplet" else None,
-        "margin": 0.0 if loss == "centroid-triplet" else triplet_margin,
-        "temperature": 0.2 if loss == "centroid-triplet" else 0.1,  # docs/log.md, 2026-11-24; Khosla et al. 2020
+        "margin": 0.0 if with_classes else triplet_margin,
+        "temperature": 0.2 if with_classes else 0.1,  # docs/log.md, 2026-11-24; Khosla et al. 2020
         "optimizer": optimizer,
         "learning_rate": ADAPTER_RATE if encoder == "pretrained" else rates[optimizer],
         "fewest_steps": ADAPTER_STEPS if encoder == "pretrained" else FEWEST_STEPS,

@@ -45,7 +45,7 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         How long to train, and how broad a network: `tercet.config.PRESETS`. Of few images more epochs are taken.
     epochs : float, default=None
         Passes over the training images, such as 2.5; None takes the preset's.
-    loss : {"centroid-triplet", "triplet", "supcon"}, default=None
+    loss : {"proxy-triplet", "centroid-triplet", "triplet", "supcon"}, default=None
         What embeddings are compared by. None takes "triplet" with a `mining`, with raw embeddings and on the features
         of the pretrained encoder, else "centroid-triplet".
     mining : {"all", "semi-hard", "hard", "random"}, default=None
@@ -218,7 +218,7 @@ def asked_config(preset: str, random_state: Any, options: dict[str, Any]) -> Con
     if preset not in PRESETS:
         raise UsageError(f"preset is {preset!r}; expected one of {', '.join(PRESETS)}.")
     if options["loss"] == "custom":  # which stands for a function, in the settings of a run
-        raise UsageError("loss is 'custom'; expected centroid-triplet, triplet or supcon.")
+        raise UsageError("loss is 'custom'; expected proxy-triplet, centroid-triplet, triplet or supcon.")
     is_seed = isinstance(random_state, Integral)
     seed = int(random_state if is_seed else check_random_state(random_state).randint(2**31 - 1))
     return replace(PRESETS[preset], seed=seed, **{name: value for name, value in options.items() if value is not None})

@@ -22,6 +22,7 @@ from tercet.training.losses import centroid_triplet_loss, supervised_contrastive
 
 SUPCON = {"loss": "supcon", "mining": None}
 CENTROID = {"loss": "centroid-triplet", "mining": None}
+PROXY = {"loss": "proxy-triplet", "mining": None}
 
 
 def same_weights(one, other):
@@ -48,6 +49,8 @@ def config(tiny_config):
         {"mining": "semi-hard"},
         {**SUPCON, "temperature": 0.5},
         {**CENTROID, "temperature": 0.5},
+        {**PROXY, "temperature": 0.5},
+        {**PROXY, "normalize": False, "temperature": 0.5},
     ],
 )
 def test_twenty_steps_beat_the_untrained_encoder(sets, config, change):

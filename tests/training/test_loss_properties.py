@@ -10,7 +10,13 @@ from pytorch_metric_learning import losses as peer_losses
 from pytorch_metric_learning import miners as peer_miners
 from pytorch_metric_learning import reducers as peer_reducers
 
-from tercet.training.losses import LOSSES, centroid_triplet_loss, supervised_contrastive_loss, triplet_loss
+from tercet.training.losses import (
+    LOSSES,
+    centroid_triplet_loss,
+    proxy_triplet_loss,
+    supervised_contrastive_loss,
+    triplet_loss,
+)
 
 # Random mining is left out: a change of the points or of their order also changes what is drawn for whom, so it keeps
 # these properties in distribution only.
@@ -141,6 +147,18 @@ def test_supcon_equals_pytorch_metric_learning(seed):
     torch.testing.assert_close(supervised_contrastive_loss(points, labels, temperature=0.2), peer(points, labels))
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_proxies_on_the_sphere_equal_the_normalised_softmax_of_pytorch_metric_learning(seed):
+    points, labels = random_batch(seed)
+    peer = peer_losses.NormalizedSoftmaxLoss(5, 4, temperature=0.1).double()  # of the cosine: half a squared distance
+    unit, proxies = (torch.nn.functional.normalize(one, dim=1) for one in (points, peer.W.T))
+    torch.testing.assert_close(proxy_triplet_loss(unit, labels, proxies=proxies, temperature=0.2), peer(points, labels))
+
+
 def test_every_named_loss_is_tested_here():
-    tested = {"centroid-triplet": centroid_triplet_loss, "triplet": triplet_loss, "supcon": supervised_contrastive_loss}
-    assert tested == LOSSES
+    assert {
+        "proxy-triplet": proxy_triplet_loss,
+        "centroid-triplet": centroid_triplet_loss,
+        "triplet": triplet_loss,
+        "supcon": supervised_contrastive_loss,
+    } == LOSSES

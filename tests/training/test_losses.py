@@ -6,9 +6,15 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from loops import naive_centroid, naive_supcon, naive_triplet_loss
+from loops import naive_centroid, naive_proxy, naive_supcon, naive_triplet_loss
 from tercet.geometry.distances import squared_distances
-from tercet.training.losses import active_share, centroid_triplet_loss, supervised_contrastive_loss, triplet_loss
+from tercet.training.losses import (
+    active_share,
+    centroid_triplet_loss,
+    proxy_triplet_loss,
+    supervised_contrastive_loss,
+    triplet_loss,
+)
 from tercet.training.triplets import hard_triplets, random_triplets, semi_hard_triplets
 
 MININGS = ("all", "semi-hard", "hard", "random")
@@ -61,6 +67,16 @@ def test_supcon_of_four_points_by_hand():
     assert float(found) == pytest.approx(math.log(math.e + 2) - 1)
 
 
+def test_proxies_of_four_points_by_hand():
+    # Proxies at 1 and 5. Gaps 1 - 25, 1 - 9, 4 - 4, 4 - 36; smoothed by half, a quarter of each weight goes across.
+    settings = {"proxies": torch.tensor([[1.0], [5.0]]), "temperature": 10.0}
+    terms = [math.log1p(math.exp((gap + 1) / 10)) for gap in (-24, -8, 0, -32)]
+    assert float(proxy_triplet_loss(FOUR_POINTS, FOUR_LABELS, **settings, margin=1.0)) == pytest.approx(sum(terms) / 4)
+    sides = [(math.log1p(math.exp(gap / 10)), math.log1p(math.exp(-gap / 10))) for gap in (-24, -8, 0, -32)]
+    wanted = sum(0.75 * own + 0.25 * other for own, other in sides) / 4
+    assert float(proxy_triplet_loss(FOUR_POINTS, FOUR_LABELS, **settings, smoothing=0.5)) == pytest.approx(wanted)
+
+
 def test_centroids_of_four_points_by_hand():
     # Own class without the anchor at 2, 0, 7, 3; the other at 5, 5, 1, 1. Gaps 4 - 25, 4 - 9, 16 - 4, 16 - 36.
     found = centroid_triplet_loss(FOUR_POINTS, FOUR_LABELS, temperature=10.0, margin=1.0)
@@ -86,6 +102,19 @@ def test_value_and_gradient_equal_the_naive_formula(batch, every_triplet, mining
     wanted = naive_triplet_loss(points, mined(points, labels, mining, every_triplet), 0.7, reduction)
     torch.testing.assert_close(found, wanted)
     torch.testing.assert_close(*(torch.autograd.grad(loss, points)[0] for loss in (found, wanted)))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_proxies_equal_the_naive_formula(batch, smoothing):
+    points, labels = batch
+    proxies = torch.randn(int(labels.max()) + 2, points.shape[1], generator=seeded(1), dtype=points.dtype)
+    given = [points.requires_grad_(), proxies.requires_grad_()]
+    settings = {"temperature": 0.8, "margin": 0.4, "smoothing": smoothing}
+    found = proxy_triplet_loss(points, labels, proxies=proxies, **settings)
+    wanted = naive_proxy(points, labels, proxies, **settings)
+    torch.testing.assert_close(found, wanted)
+    for one, other in zip(torch.autograd.grad(found, given), torch.autograd.grad(wanted, given), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_centroids_equal_the_naive_formula(batch):

@@ -49,6 +49,12 @@ def test_a_resumed_run_equals_the_uninterrupted_one_around_interventions(
         assert [record | {"seconds": 0} for record in records] == [record | {"seconds": 0} for record in history]
 
 
+def test_proxies_are_resumed_too(train, tiny_config, tmp_path):
+    config = replace(tiny_config, loss="proxy-triplet", mining=None, margin=0.0, temperature=0.5)
+    wanted, found = train(config)[0], killed_and_resumed(train, config, tmp_path, 12)[0]
+    assert all(map(torch.equal, wanted.state_dict().values(), found.state_dict().values()))
+
+
 @pytest.mark.parametrize(("forgotten", "kill"), [("interventions", 34), ("good", 2)])
 def test_a_run_that_forgets_what_was_done_does_not(train, tiny_config, tmp_path, monkeypatch, forgotten, kill):
     config, restore = replace(tiny_config, learning_rate=10.0), Checkpoint.restore

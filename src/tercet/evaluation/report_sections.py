@@ -59,6 +59,8 @@ WHAT = (
     "simpler or more usual ways to classify the same images."
 )
 TRAINING = {
+    "proxy-triplet": "This one was trained by a triplet loss: it is shown an image, a point that stands for its class "
+    "and one that stands for a different one, and learns to put the image nearer to the first than to the second.",
     "centroid-triplet": "This one was trained by a triplet loss: it is shown an image, the middle of its class and the "
     "middle of a different one, and learns to put the image nearer to the first than to the second.",
     "triplet": "This one was trained by the triplet loss: it is shown an image, another of the same class and one of a "

@@ -21,6 +21,7 @@ from tercet.training.checkpoint import Checkpoint, History
 from tercet.training.guard import Guard, Objective
 from tercet.training.loop import Inputs, OnStep, feature_inputs, image_inputs, train_network
 from tercet.training.losses import LOSSES, Loss, active_share
+from tercet.training.proxies import WithProxies
 from tercet.training.randomness import derived_generator
 
 GALLERY_IMAGES = 5_000  # training images that each epoch's validation is compared with: a guess
@@ -70,9 +71,18 @@ def train_encoder(
     The history holds, for each epoch, the mean loss, the share of active triplets in its last batch and the accuracy of
     the nearest neighbours on the validation part.
     """
-    encoder = fresh_encoder(config, train, normalize=config.normalize)
+    network = fresh_encoder(config, train, normalize=config.normalize)
     shape = batch_shape(train.class_counts(), config.batch_size)
     generator = torch.Generator()
+    scores: dict[str, Any] = {}
+    if loss:
+        guard = Guard(spreads=True)
+    elif config.loss == "proxy-triplet":
+        guard = configured_guard(config, (len(train.classes), 1), generator)
+        network = WithProxies(network, len(train.classes), config, derived_generator(config.seed, "proxies"))
+        network, loss, scores = network.to(config.device), network.loss, {"scores": network.scores}
+    else:
+        guard, loss = configured_guard(config, shape, generator), configured_loss(config, generator)
     chosen = torch.randperm(len(train), generator=derived_generator(config.seed, "gallery"))[:GALLERY_IMAGES]
     gallery = train.select(chosen)
 
@@ -83,22 +93,24 @@ def train_encoder(
         }
 
     average, history = train_network(
-        encoder,
-        loss or configured_loss(config, generator),
+        network,
+        loss,
         train.labels,
         part_inputs(train, config),
         config,
         generator=generator,
         checkpoint=checkpoint or Checkpoint(None, ""),
-        guard=Guard(spreads=True) if loss else configured_guard(config, shape, generator),
+        guard=guard,
         describe=describe,
         on_step=on_step,
+        **scores,
     )
-    return average.eval(), history
+    trained = average.encoder if isinstance(average, WithProxies) else average
+    return trained.eval(), history
 
 
 def configured_loss(config: Config, generator: torch.Generator) -> Loss:
-    """The loss that the configuration names, with its settings bound."""
+    """The loss that the configuration names, with its settings bound; of those without proxies."""
     settings: dict[str, Any] = {
         "centroid-triplet": {"temperature": config.temperature, "margin": config.margin},
         "triplet": {"margin": config.margin, "mining": config.mining, "generator": generator},
@@ -132,7 +144,7 @@ def idle_loss(config: Config, shape: tuple[int, int]) -> float | None:
     classes, images = shape
     if config.loss == "supcon":
         return math.log(classes * images - 1)
-    if config.loss == "centroid-triplet":
+    if config.loss in ("proxy-triplet", "centroid-triplet"):
         return math.log1p((classes - 1) * math.exp((config.margin or 0) / (config.temperature or 1)))
     return (config.margin or None) if config.mining in ("hard", "semi-hard") else None
 

@@ -55,14 +55,15 @@ def train_network(
     checkpoint: Checkpoint,
     guard: Guard,
     describe: Describe,
+    scores: Callable[[Tensor], Tensor] = lambda outputs: outputs,
     on_step: OnStep = lambda *_: None,
 ) -> tuple[nn.Module, History]:
     """Train `network` by `loss(network(inputs), labels)`; return the running average of its weights and the history.
 
-    `inputs` gives a batch of images, augmented, or of whatever stands for them. `config` is resolved. `generator` is
-    reseeded at every step; a loss that draws random numbers holds the same object. `describe` adds to each epoch's
-    record. Where training goes wrong the guard goes back and on with a remedy; it raises TrainingError where none is
-    left, and checkpoints written before stay good. A request to end (Ctrl-C, SIGTERM) is saved at the end of its step.
+    `inputs` gives a batch, augmented; `config` is resolved; `generator` is reseeded at every step, and a loss that draws
+    holds the same object; by the `scores` of outputs images are left out; `describe` adds to each epoch's record. Where
+    training goes wrong the guard goes back and on with a remedy; it raises TrainingError where none is left, and
+    checkpoints stay good. A request to end (Ctrl-C, SIGTERM) is saved at the end of its step.
     """
     keep_freed_memory()
     device = next(network.parameters()).device
@@ -90,7 +91,7 @@ def train_network(
                 guard.intervene(fault, state)  # back to the last good weights, or a TrainingError
                 continue
             if config.skip_share:
-                state.gaps[indices] = class_gaps(outputs.float(), batch_labels).cpu()
+                state.gaps[indices] = class_gaps(scores(outputs.float()), batch_labels).cpu()
             state.step, state.batch = state.step + 1, state.batch + 1
             update_average(state.average, network, min(config.averaging, state.step / (state.step + 10)))
             state.count(step.loss, len(batch), time.perf_counter() - started)

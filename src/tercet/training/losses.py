@@ -100,6 +100,34 @@ def centroid_triplet_loss(
     return mean
 
 
+def proxy_triplet_loss(
+    embeddings: Float[Tensor, "B D"],
+    labels: Int64[Tensor, " B"],
+    *,
+    proxies: Float[Tensor, "C D"],
+    temperature: float,
+    margin: float = 0.0,
+    smoothing: float = 0.0,
+) -> Float[Tensor, ""]:
+    """Smooth triplet loss whose positives and negatives are points that stand for the classes and are learnt with them.
+
+    Mean over anchors of log(1 + sum over other classes n of exp((d(A, p) - d(A, n) + margin) / temperature)), with d
+    the squared distance to a proxy and p that of the anchor's own class. With `smoothing` every class stands as p in
+    turn, with a weight of smoothing / C, and the own one with the rest: images whose label is wrong then count less.
+
+    Reference: Movshovitz-Attias et al., No fuss distance metric learning using proxies, ICCV 2017, with the positive in
+    the sum and the temperature of Teh et al., ProxyNCA++, ECCV 2020; smoothing: Szegedy et al., Rethinking the
+    Inception architecture, CVPR 2016, section 7.
+
+    >>> points, proxies = torch.tensor([[0.0], [3.0]]), torch.tensor([[1.0], [3.0]])
+    >>> round(float(proxy_triplet_loss(points, torch.tensor([0, 1]), proxies=proxies, temperature=1.0)), 4)  # -8, -4
+    0.0092
+    """
+    distances = squared_distances(embeddings, proxies)
+    distances = distances.scatter_add(1, labels[:, None], torch.full_like(distances[:, :1], margin))
+    return nn.functional.cross_entropy(-distances / temperature, labels, label_smoothing=smoothing)
+
+
 def class_distances(
     embeddings: Float[Tensor, "B D"], labels: Int64[Tensor, " B"]
 ) -> tuple[Float[Tensor, "B C"], Int64[Tensor, " B"], Int64[Tensor, " C"]]:
@@ -144,6 +172,7 @@ def active_share(embeddings: Float[Tensor, "B D"], labels: Int64[Tensor, " B"], 
 
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
+    "proxy-triplet": proxy_triplet_loss,
     "centroid-triplet": centroid_triplet_loss,
     "triplet": triplet_loss,
     "supcon": supervised_contrastive_loss,
