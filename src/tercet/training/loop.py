@@ -60,10 +60,9 @@ def train_network(
 ) -> tuple[nn.Module, History]:
     """Train `network` by `loss(network(inputs), labels)`; return the running average of its weights and the history.
 
-    `inputs` gives a batch, augmented; `config` is resolved; `generator` is reseeded at every step, and a loss that draws
-    holds the same object; by the `scores` of outputs images are left out; `describe` adds to each epoch's record. Where
-    training goes wrong the guard goes back and on with a remedy; it raises TrainingError where none is left, and
-    checkpoints stay good. A request to end (Ctrl-C, SIGTERM) is saved at the end of its step.
+    `inputs` gives a batch, augmented; `generator` is reseeded at every step, and a loss that draws holds the same; by
+    the `scores` of outputs images are left out; `describe` adds to each epoch's record. Where training goes wrong the
+    guard goes on from a good state, or raises TrainingError. A request to end (Ctrl-C, SIGTERM) saves the step first.
     """
     keep_freed_memory()
     device = next(network.parameters()).device
