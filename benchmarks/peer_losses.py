@@ -21,6 +21,7 @@ from tercet.training.checkpoint import Checkpoint, History
 from tercet.training.encoder import GALLERY_IMAGES, fresh_encoder, knn_accuracy, part_inputs, train_encoder
 from tercet.training.guard import Guard
 from tercet.training.loop import train_network
+from tercet.training.proxies import WithLoss
 from tercet.training.randomness import derived_generator, derived_seed
 
 OURS = "centroid triplet (tercet)"
@@ -126,20 +127,6 @@ PEERS = {
         changes=CROSS_ENTROPY,
     ),
 }
-
-
-class WithLoss(nn.Module):
-    """An encoder that carries the loss, so that the optimizer moves the loss's weights too."""
-
-    def __init__(self, encoder: nn.Module, loss: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.loss = loss
-
-    def forward(self, images: Tensor) -> Tensor:
-        """The embeddings."""
-        embeddings: Tensor = self.encoder(images)
-        return embeddings
 
 
 def train_peer(

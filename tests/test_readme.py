@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from benchmarks import photographs, reference, time_to_accuracy
+from benchmarks import photographs, reference, time_to_accuracy, versus_cross_entropy
 
 from tercet.cli import build_parser
 
@@ -27,6 +27,7 @@ TABLES = {
     "docs/results.md": {
         ("results: python -m benchmarks.reference --table", "results"): reference.table,
         ("time to accuracy: python -m benchmarks.time_to_accuracy --table", "time to accuracy"): time_to_accuracy.table,
+        ("versus: python -m benchmarks.versus_cross_entropy --table", "versus"): versus_cross_entropy.table,
     },
     "docs/guide/train.md": {
         ("photographs: python -m benchmarks.photographs table", "photographs"): photographs.table,

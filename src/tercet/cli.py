@@ -17,7 +17,7 @@ from io import TextIOWrapper
 from typing import NoReturn
 
 from tercet import __version__
-from tercet.config import ADAPTER_STEPS, CHOICES, DEFAULT_MODEL, FEWEST_STEPS, PRESETS
+from tercet.config import ADAPTER_STEPS, CHOICES, DEFAULT_MODEL, FEWEST_STEPS, NAMED_LOSSES, PRESETS
 from tercet.errors import TercetError, describe_refusal
 from tercet.interruption import Terminated, raise_on_signals
 
@@ -166,7 +166,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         help="passes over the training images, such as 2.5 (default by preset); of few images more are taken, as many "
         f"as make {FEWEST_STEPS} steps, or {ADAPTER_STEPS} with the pretrained encoder",
     )
-    add("--loss", choices=("proxy-triplet", "centroid-triplet", "triplet", "supcon"), help=LOSS_HELP)
+    add("--loss", choices=NAMED_LOSSES, help=LOSS_HELP)
     add("--mining", choices=CHOICES["mining"], help="which triplets of a batch --loss triplet takes (default all)")
     add(
         "--margin",

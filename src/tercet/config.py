@@ -31,16 +31,14 @@ class Config:
     size: int | None = None  # side of the images in pixels, 10 to 224
 
     # Loss
-    loss: str | None = (
-        None  # "proxy-triplet", "centroid-triplet", "triplet", "supcon" or, for one of your own, "custom"
-    )
+    loss: str | None = None  # one of `CHOICES`; "custom" stands for one of your own
     custom_loss: str | None = None  # name of a loss of one's own, where `loss` is "custom"
     mining: str | None = None  # "all", "semi-hard", "hard" or "random"; asking for one asks for the loss "triplet"
     margin: float | None = None  # in squared distance
     temperature: float | None = None  # in squared distance, of "supcon" in cosine
 
     # Learning
-    epochs: float = 4.5  # what three minutes allow on two cores; of 2.5 the last epoch ends after half of its steps
+    epochs: float = 4.5  # three to four minutes on two cores; of 2.5 the last epoch ends after half of its steps
     fewest_steps: int | None = None  # small sets take more epochs to reach it
     batch_size: int = 500  # images a step at most, fewer of small sets and large images: a guess
     optimizer: str | None = None  # "muon" or "adam"
@@ -92,9 +90,11 @@ def _is_number(found: Any, kind: type = Real) -> bool:
     return isinstance(found, kind)
 
 
+CLASS_LOSSES = ("proxy-triplet", "centroid-triplet")  # which compare an image with classes, not with single images
+NAMED_LOSSES = (*CLASS_LOSSES, "triplet", "supcon")
 CHOICES = {
     "encoder": ("fast", "classic", "pretrained"),
-    "loss": ("proxy-triplet", "centroid-triplet", "triplet", "supcon", "custom"),
+    "loss": (*NAMED_LOSSES, "custom"),
     "mining": ("all", "semi-hard", "hard", "random"),
     "class_weight": ("none", "balanced"),
     "optimizer": ("muon", "adam"),
@@ -155,15 +155,14 @@ def resolve(config: Config, *, image_count: int, size: int, flip: bool, has_weig
     # A temperature fits distances of a known scale; what is trained on frozen features was measured with triplets only.
     single = config.mining or not config.normalize or encoder == "pretrained"
     loss = config.loss or ("triplet" if single else "centroid-triplet")
-    with_classes = loss in ("proxy-triplet", "centroid-triplet")  # compared, in place of single images
     triplet_margin = 0.25 if config.normalize else 1.0  # docs/log.md, 2026-11-23; raw: the original project
     filled: dict[str, Any] = {
         "size": size,
         "encoder": encoder,
         "loss": loss,
         "mining": "all" if loss == "triplet" else None,
-        "margin": 0.0 if with_classes else triplet_margin,
-        "temperature": 0.2 if with_classes else 0.1,  # docs/log.md, 2026-11-24; Khosla et al. 2020
+        "margin": 0.0 if loss in CLASS_LOSSES else triplet_margin,
+        "temperature": 0.2 if loss in CLASS_LOSSES else 0.1,  # docs/log.md, 2026-11-24; Khosla et al. 2020
         "optimizer": optimizer,
         "learning_rate": ADAPTER_RATE if encoder == "pretrained" else rates[optimizer],
         "fewest_steps": ADAPTER_STEPS if encoder == "pretrained" else FEWEST_STEPS,

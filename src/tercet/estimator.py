@@ -19,7 +19,7 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from tercet.config import PRESETS, Config, resolve
+from tercet.config import NAMED_LOSSES, PRESETS, Config, resolve
 from tercet.data.folder import natural_size
 from tercet.data.imageset import ImageSet
 from tercet.data.sources import resized
@@ -218,7 +218,7 @@ def asked_config(preset: str, random_state: Any, options: dict[str, Any]) -> Con
     if preset not in PRESETS:
         raise UsageError(f"preset is {preset!r}; expected one of {', '.join(PRESETS)}.")
     if options["loss"] == "custom":  # which stands for a function, in the settings of a run
-        raise UsageError("loss is 'custom'; expected proxy-triplet, centroid-triplet, triplet or supcon.")
+        raise UsageError(f"loss is 'custom'; expected one of {', '.join(NAMED_LOSSES)}.")
     is_seed = isinstance(random_state, Integral)
     seed = int(random_state if is_seed else check_random_state(random_state).randint(2**31 - 1))
     return replace(PRESETS[preset], seed=seed, **{name: value for name, value in options.items() if value is not None})

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tercet.config import LEAST, Config, largest_batch
+from tercet.config import CLASS_LOSSES, LEAST, Config, largest_batch
 from tercet.data.imageset import ImageSet
 from tercet.evaluation.baselines import MOST_IMAGES, MOST_PIXELS_ACROSS
 from tercet.memory import require_memory
@@ -73,9 +73,7 @@ def training_bytes(config: Config, count: int, feature_count: int = 0) -> int:
     held = 2 * state + network.weights  # the guard keeps the last good state; gradients
     share = BF16_SHARE if config.precision == "bf16" else 1.0
     pairs = PAIR_BYTES * config.batch_size**2  # of this loss not in a step, but when triplets are counted
-    step = 2 * network.weights + (
-        0 if config.loss in ("proxy-triplet", "centroid-triplet") else pairs
-    )  # weights before it, and moves
+    step = 2 * network.weights + (0 if config.loss in CLASS_LOSSES else pairs)  # weights before it, and moves
     step += 0 if config.device == "cuda" else int(SLACK * share * network.kept * config.batch_size)
     saving = 4 * state  # both states as the content of a file, twice in older versions of safetensors
     whitened = min(WHITENING_PIXELS, count * (config.size or 0) ** 2) if config.encoder == "fast" else 0

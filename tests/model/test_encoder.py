@@ -138,10 +138,9 @@ def multiplications(name, side):
     return sum(counted)
 
 
-@pytest.mark.parametrize(("side", "most"), [(64, 2), (96, 4), (128, 4), (160, 5), (224, 9)])
-def test_the_cost_of_fast_stays_within_a_few_times_that_of_32(side, most):
-    assert multiplications("fast", 32) == 35_046_944
-    assert multiplications("fast", side) < most * 35_046_944
+@pytest.mark.parametrize(("side", "millions"), [(32, 35), (64, 57), (96, 128), (128, 98), (160, 153), (224, 300)])
+def test_what_an_image_costs_by_fast(side, millions):
+    assert round(multiplications("fast", side) / 1e6) == millions
 
 
 @pytest.mark.parametrize("name", sorted(BACKBONES))

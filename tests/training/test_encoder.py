@@ -45,7 +45,7 @@ def config(tiny_config):
     "change",
     [
         {},
-        {"normalize": False, "margin": 1.0},
+        {"normalize": False, "margin": 1.0, "seed": 1},
         {"mining": "semi-hard"},
         {**SUPCON, "temperature": 0.5},
         {**CENTROID, "temperature": 0.5},
@@ -60,7 +60,7 @@ def test_twenty_steps_beat_the_untrained_encoder(sets, config, change):
     encoder, history = train_encoder(config, train, validation)
     assert history[-1]["step"] == 20
     assert untrained < 0.75
-    assert knn_accuracy(encoder, train, validation, "fp32") > 0.85
+    assert knn_accuracy(encoder, train, validation, "fp32") > 0.9
     assert not encoder.training
 
 

@@ -26,6 +26,9 @@ DIRECTIONS = 12  # of a patch, the strongest: docs/log.md, 2026-11-24
 FAINTEST = 1e-2  # variance, of pixels of variance 1, from which on directions are damped: docs/log.md, 2026-11-24
 
 
+Convolution = Callable[[int, int], nn.Module]  # (channels before, after)
+
+
 class Encoder(nn.Module):
     """Image -> embedding of D numbers, of unit length if `normalize`; of a larger image the central `size` pixels."""
 
@@ -82,7 +85,7 @@ class FastBackbone(nn.Module):
         dimensions: int,
         widths: Sequence[int],
         stride: int = 1,
-        convolution: Callable[[int, int], nn.Module] = HalvedConvolution,
+        convolution: Convolution = HalvedConvolution,
     ) -> None:
         super().__init__()
         # Directions and their negatives. Frozen, so no gradient need come back through its many places.
@@ -119,7 +122,7 @@ class FastBackbone(nn.Module):
         self.stem.bias.zero_()
 
 
-def _group(before: int, after: int, convolution: Callable[[int, int], nn.Module]) -> nn.Sequential:
+def _group(before: int, after: int, convolution: Convolution) -> nn.Sequential:
     return nn.Sequential(
         convolution(before, after),
         nn.MaxPool2d(2, ceil_mode=True),
@@ -135,7 +138,7 @@ def fast(
     dimensions: int,
     size: int,
     widths: Sequence[int],
-    convolution: Callable[[int, int], nn.Module] = HalvedConvolution,
+    convolution: Convolution = HalvedConvolution,
 ) -> nn.Module:
     """The default: a group for each of `widths`.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tercet.config import Config
+from tercet.config import CLASS_LOSSES, Config
 from tercet.data.batches import batch_shape
 from tercet.geometry.neighbors import knn_probabilities, nearest
 from tercet.model.adapter import new_adapter
@@ -21,7 +22,7 @@ from tercet.training.checkpoint import Checkpoint, History
 from tercet.training.guard import Guard, Objective
 from tercet.training.loop import Inputs, OnStep, feature_inputs, image_inputs, train_network
 from tercet.training.losses import LOSSES, Loss, active_share
-from tercet.training.proxies import WithProxies
+from tercet.training.proxies import Proxies, WithLoss
 from tercet.training.randomness import derived_generator
 
 GALLERY_IMAGES = 5_000  # training images that each epoch's validation is compared with: a guess
@@ -74,13 +75,13 @@ def train_encoder(
     network = fresh_encoder(config, train, normalize=config.normalize)
     shape = batch_shape(train.class_counts(), config.batch_size)
     generator = torch.Generator()
-    scores: dict[str, Any] = {}
+    scores: Callable[[Tensor], Tensor] = nn.Identity()
     if loss:
         guard = Guard(spreads=True)
     elif config.loss == "proxy-triplet":
         guard = configured_guard(config, (len(train.classes), 1), generator)
-        network = WithProxies(network, len(train.classes), config, derived_generator(config.seed, "proxies"))
-        network, loss, scores = network.to(config.device), network.loss, {"scores": network.scores}
+        loss = Proxies(len(train.classes), config, derived_generator(config.seed, "proxies")).to(config.device)
+        network, scores = WithLoss(network, loss), loss.scores
     else:
         guard, loss = configured_guard(config, shape, generator), configured_loss(config, generator)
     chosen = torch.randperm(len(train), generator=derived_generator(config.seed, "gallery"))[:GALLERY_IMAGES]
@@ -102,10 +103,10 @@ def train_encoder(
         checkpoint=checkpoint or Checkpoint(None, ""),
         guard=guard,
         describe=describe,
+        scores=scores,
         on_step=on_step,
-        **scores,
     )
-    trained = average.encoder if isinstance(average, WithProxies) else average
+    trained = average.encoder if isinstance(average, WithLoss) else average
     return trained.eval(), history
 
 
@@ -144,8 +145,10 @@ def idle_loss(config: Config, shape: tuple[int, int]) -> float | None:
     classes, images = shape
     if config.loss == "supcon":
         return math.log(classes * images - 1)
-    if config.loss in ("proxy-triplet", "centroid-triplet"):
-        return math.log1p((classes - 1) * math.exp((config.margin or 0) / (config.temperature or 1)))
+    if config.loss in CLASS_LOSSES:
+        behind = (config.margin or 0) / (config.temperature or 1)  # by how much the own class's score is
+        smoothing = config.label_smoothing if config.loss == "proxy-triplet" else 0.0
+        return math.log(classes - 1 + math.exp(-behind)) + (1 - smoothing + smoothing / classes) * behind
     return (config.margin or None) if config.mining in ("hard", "semi-hard") else None
 
 

@@ -113,7 +113,7 @@ def proxy_triplet_loss(
 
     Mean over anchors of log(1 + sum over other classes n of exp((d(A, p) - d(A, n) + margin) / temperature)), with d
     the squared distance to a proxy and p that of the anchor's own class. With `smoothing` every class stands as p in
-    turn, with a weight of smoothing / C, and the own one with the rest: images whose label is wrong then count less.
+    turn, with a weight of smoothing / C, and the own one with the rest.
 
     Reference: Movshovitz-Attias et al., No fuss distance metric learning using proxies, ICCV 2017, with the positive in
     the sum and the temperature of Teh et al., ProxyNCA++, ECCV 2020; smoothing: Szegedy et al., Rethinking the
