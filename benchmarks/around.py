@@ -47,9 +47,9 @@ from tercet.model.head import Head
 from tercet.model.precision import choose_precision, is_emulated
 from tercet.preparation import PRECISION_IMAGES
 from tercet.run_folder import commit, machine
-from tercet.training.encoder import configured_loss
 from tercet.training.loop import learn
 from tercet.training.optimizers import build_optimizers
+from tercet.training.proxies import Proxies, WithLoss
 
 SIDE = 32
 NEIGHBORS = 15
@@ -109,9 +109,10 @@ def measure_step() -> dict[str, Any]:
     precision = choose_precision(encoder, images[:PRECISION_IMAGES])
     config = replace(PRESETS["quick"], precision=precision, device="cpu")
     config = resolve(config, image_count=50_000, size=SIDE, flip=True)
-    default = configured_loss(config, torch.Generator())
-    optimizers = build_optimizers(encoder, config)
-    whole = least_seconds(lambda: learn(encoder, default, images, labels, optimizers, precision), 5)
+    default = Proxies(losses.CLASSES, config, torch.Generator().manual_seed(0))
+    network = WithLoss(encoder, default)
+    optimizers = build_optimizers(network, config)
+    whole = least_seconds(lambda: learn(network, default, images, labels, optimizers, precision), 5)
     every = {str(config.loss): default, **{method: losses.our_loss(method) for method in losses.METHODS}}
     shares = {
         name: round(100 * least_seconds(losses.step(loss, STEP_IMAGES), 5) / whole, 2) for name, loss in every.items()

@@ -1,7 +1,8 @@
 """Losses and miners of pytorch-metric-learning, each with the short grid that its setting is chosen from.
 
 Each is trained by our loop as it is: network, batches, augmentation, optimizer, schedule, guard. A loss with weights of
-its own (proxies, class weights) has them trained by the same optimizer. Distances and defaults are the library's.
+its own (proxies, class weights) has them trained by the same optimizer, and images left out by its logits, as ours by
+the distances to its proxies; others by the embeddings. Distances and defaults are the library's.
 """
 
 from __future__ import annotations
@@ -24,17 +25,8 @@ from tercet.training.loop import train_network
 from tercet.training.proxies import WithLoss
 from tercet.training.randomness import derived_generator, derived_seed
 
-OURS = "centroid triplet (tercet)"
+OURS = "proxy triplet (tercet)"
 Settings = dict[str, Any]
-
-
-class Peer(NamedTuple):
-    """How to make the loss `(embeddings, labels) -> scalar`, and the settings to choose from."""
-
-    make: Callable[[Settings, Config, int], nn.Module]  # (settings, configuration, number of classes)
-    grid: tuple[Settings, ...]
-    normalize: bool | None = None  # None is as configured
-    changes: Settings = {}  # of the configuration  # noqa: RUF012
 
 
 def library(module: str) -> Any:
@@ -68,6 +60,12 @@ class Mined(nn.Module):
         found: Tensor = self.loss(embeddings, labels, self.miner(embeddings, labels) if self.miner else None)
         return found
 
+    @torch.no_grad()
+    def scores(self, embeddings: Tensor) -> Tensor:
+        """By what passes leave images out."""
+        found: Tensor = self.loss.get_logits(embeddings) if hasattr(self.loss, "get_logits") else embeddings
+        return found
+
 
 class Classifier(nn.Module):
     """A linear layer and cross-entropy, as one loss on embeddings."""
@@ -81,6 +79,21 @@ class Classifier(nn.Module):
         """The value of the loss."""
         found: Tensor = self.loss(self.linear(embeddings), labels)
         return found
+
+    @torch.no_grad()
+    def scores(self, embeddings: Tensor) -> Tensor:
+        """By what passes leave images out."""
+        found: Tensor = self.linear(embeddings)
+        return found
+
+
+class Peer(NamedTuple):
+    """How to make the loss `(embeddings, labels) -> scalar`, and the settings to choose from."""
+
+    make: Callable[[Settings, Config, int], Mined | Classifier]  # (settings, configuration, number of classes)
+    grid: tuple[Settings, ...]
+    normalize: bool | None = None  # None is as configured
+    changes: Settings = {}  # of the configuration  # noqa: RUF012
 
 
 def _loss(name: str, *arguments: Any, **settings: Any) -> nn.Module:
@@ -139,12 +152,12 @@ def train_peer(
     encoder = fresh_encoder(config, train, normalize=config.normalize if peer.normalize is None else peer.normalize)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(config.seed, "peer"))
-        network = WithLoss(encoder, peer.make(settings, config, len(train.classes)).to(config.device))
+        loss = peer.make(settings, config, len(train.classes)).to(config.device)
     chosen = torch.randperm(len(train), generator=derived_generator(config.seed, "gallery"))[:GALLERY_IMAGES]
     gallery = train.select(chosen)
     average, history = train_network(
-        network,
-        network.loss,
+        WithLoss(encoder, loss),
+        loss,
         train.labels,
         part_inputs(train, config),
         config,
@@ -154,6 +167,7 @@ def train_peer(
         describe=lambda average, _outputs, _labels: {
             "validation_accuracy": knn_accuracy(average, gallery, validation, config.precision)
         },
+        scores=loss.scores,
     )
     assert isinstance(average, WithLoss)
     return average.encoder.eval(), history

@@ -9,7 +9,7 @@ from statistics import fmean
 import pytest
 import torch
 from benchmarks import peers, rates, recipes, records, time_to_accuracy, versus_cross_entropy
-from benchmarks.peer_losses import OURS, PEERS, train_peer
+from benchmarks.peer_losses import OURS, PEERS, Mined, train_peer
 from benchmarks.peer_results import curves, figure, nearest, runs, table
 from benchmarks.probes import hold_out, stratified
 from benchmarks.tables import interval, mean_interval, spread
@@ -143,12 +143,23 @@ def test_peers_are_tuned_paced_run_and_shown(dataset, monkeypatch, capsys):
 
 def test_a_peer_that_cannot_be_trained_is_recorded_as_such(dataset, monkeypatch):
     class Broken(nn.Module):
-        def forward(self, embeddings, labels):
+        def forward(self, embeddings, *_):
             return embeddings.sum() * math.nan
 
-    monkeypatch.setitem(PEERS, "supcon", PEERS["supcon"]._replace(make=lambda *_: Broken(), grid=({},)))
+    monkeypatch.setitem(PEERS, "supcon", PEERS["supcon"]._replace(make=lambda *_: Mined(Broken()), grid=({},)))
     peers.measure_peer("supcon", 0, 0.001, dataset)
     assert "training failed: found a loss of nan" in table()
+
+
+@pytest.mark.parametrize(
+    ("method", "width"), [("supcon", 8), ("proxy anchor", 3), ("normalised softmax", 3), ("cross-entropy", 3)]
+)
+def test_peers_with_weights_for_classes_leave_images_out_by_them(method, width):
+    pytest.importorskip("pytorch_metric_learning")
+    loss = PEERS[method].make(PEERS[method].grid[0], replace(SMALL, dimensions=8), 3)
+    scores = loss.scores(torch.randn(5, 8))
+    assert scores.shape == (5, width)
+    assert not scores.requires_grad
 
 
 def test_a_missing_library_is_said_in_one_sentence(monkeypatch):

@@ -32,8 +32,8 @@ ENCODER_HELP = (
     "`pip install 'tercet[pretrained]'` has been done; else fast: from scratch; classic: the original project's"
 )
 LOSS_HELP = (
-    "centroid-triplet: an image against the means of its own and of other classes in the batch (default); "
-    "proxy-triplet: against points that are learnt for the classes; triplet: against single images (default with "
+    "proxy-triplet: an image against points that are learnt for its own and for other classes (default); "
+    "centroid-triplet: against the means of classes in the batch; triplet: against single images (default with "
     "--mining or --no-normalize); supcon: supervised contrastive"
 )
 IMAGES_HELP = (

@@ -38,7 +38,7 @@ class Config:
     temperature: float | None = None  # in squared distance, of "supcon" in cosine
 
     # Learning
-    epochs: float = 4.5  # three to four minutes on two cores; of 2.5 the last epoch ends after half of its steps
+    epochs: float = 4.2  # three minutes on two cores; of 2.5 the last epoch ends after half of its steps
     fewest_steps: int | None = None  # small sets take more epochs to reach it
     batch_size: int = 500  # images a step at most, fewer of small sets and large images: a guess
     optimizer: str | None = None  # "muon" or "adam"
@@ -154,7 +154,7 @@ def resolve(config: Config, *, image_count: int, size: int, flip: bool, has_weig
     rates = {"adam": 1e-3, "muon": 0.16}  # the original project; docs/log.md, 2026-11-24
     # A temperature fits distances of a known scale; what is trained on frozen features was measured with triplets only.
     single = config.mining or not config.normalize or encoder == "pretrained"
-    loss = config.loss or ("triplet" if single else "centroid-triplet")
+    loss = config.loss or ("triplet" if single else "proxy-triplet")
     triplet_margin = 0.25 if config.normalize else 1.0  # docs/log.md, 2026-11-23; raw: the original project
     filled: dict[str, Any] = {
         "size": size,
@@ -162,7 +162,7 @@ def resolve(config: Config, *, image_count: int, size: int, flip: bool, has_weig
         "loss": loss,
         "mining": "all" if loss == "triplet" else None,
         "margin": 0.0 if loss in CLASS_LOSSES else triplet_margin,
-        "temperature": 0.2 if loss in CLASS_LOSSES else 0.1,  # docs/log.md, 2026-11-24; Khosla et al. 2020
+        "temperature": 0.2 if loss == "centroid-triplet" else 0.1,  # docs/log.md, 2026-11-24, 11-28; Khosla et al. 2020
         "optimizer": optimizer,
         "learning_rate": ADAPTER_RATE if encoder == "pretrained" else rates[optimizer],
         "fewest_steps": ADAPTER_STEPS if encoder == "pretrained" else FEWEST_STEPS,

@@ -47,7 +47,7 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         Passes over the training images, such as 2.5; None takes the preset's.
     loss : {"proxy-triplet", "centroid-triplet", "triplet", "supcon"}, default=None
         What embeddings are compared by. None takes "triplet" with a `mining`, with raw embeddings and on the features
-        of the pretrained encoder, else "centroid-triplet".
+        of the pretrained encoder, else "proxy-triplet".
     mining : {"all", "semi-hard", "hard", "random"}, default=None
         Which triplets of a batch the loss "triplet" takes; None takes all.
     margin : float, default=None

@@ -29,7 +29,7 @@ def test_an_encoder_with_a_loss_gives_what_the_encoder_gives(config):
 
 def test_margin_and_temperature_where_none_are_asked_for():
     found = resolve(Config(loss="proxy-triplet"), image_count=45_000, size=32, flip=True)
-    assert (found.margin, found.temperature, found.mining) == (0.0, 0.2, None)
+    assert (found.margin, found.temperature, found.mining) == (0.0, 0.1, None)
 
 
 @pytest.mark.parametrize("normalize", [True, False])
