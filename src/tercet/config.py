@@ -38,7 +38,7 @@ class Config:
     temperature: float | None = None  # in squared distance, of "supcon" in cosine
 
     # Learning
-    epochs: float = 4.2  # three minutes on two cores; of 2.5 the last epoch ends after half of its steps
+    epochs: float = 4.0  # three minutes on two cores; of 2.5 the last epoch ends after half of its steps
     fewest_steps: int | None = None  # small sets take more epochs to reach it
     batch_size: int = 500  # images a step at most, fewer of small sets and large images: a guess
     optimizer: str | None = None  # "muon" or "adam"
