@@ -21,6 +21,7 @@ from tercet.training.checkpoint import Checkpoint
 from tercet.training.encoder import train_encoder
 from tercet.training.faults import is_collapsing, relative_spread
 from tercet.training.guard import Guard
+from tercet.training.proxies import Proxies
 
 WITHIN_STEPS = 50
 PLANTED = 25  # the step whose loss or gradient is no number
@@ -129,25 +130,27 @@ def no_gradient(outputs):
 FAULTS = {"nan": lambda _: math.nan, "inf": lambda _: math.inf, "gradient": no_gradient}
 
 
-def planted(config, fault, steps):
-    """The configured loss, with a fault in the steps taken as these are counted, those gone back over too."""
-    sound, calls = encoder.configured_loss(config, torch.Generator()), []
+def plant(patch, fault, steps):
+    """Put a fault into the default loss in the steps taken as these are counted, those gone back over too."""
+    sound, calls = Proxies.forward, []
 
-    def loss(outputs, labels):
+    def forward(proxies, outputs, labels):
         calls.append(len(outputs))
-        return sound(outputs, labels) + (fault(outputs) if len(calls) - 1 in steps else 0)
+        return sound(proxies, outputs, labels) + (fault(outputs) if len(calls) - 1 in steps else 0)
 
-    return loss
+    patch.setattr(Proxies, "forward", forward)
 
 
 @pytest.mark.parametrize("kind", FAULTS)
 @counts(few=1, full=5)
-def test_a_loss_or_gradient_that_is_no_number(count, kind, watch, digits, record_property):
+def test_a_loss_or_gradient_that_is_no_number(count, kind, watch, digits, monkeypatch, record_property):
     worst = 1.0
     for seed in range(count):
         config = configured(digits, seed, widths=NARROW)
         watch.forget()
-        _, history = train_encoder(config, *digits, loss=planted(config, FAULTS[kind], [PLANTED]))
+        with monkeypatch.context() as patch:
+            plant(patch, FAULTS[kind], [PLANTED])
+            _, history = train_encoder(config, *digits)
         assert watch.first_found.number == PLANTED
         assert "outputs or gradients that are not finite" in watch.first_found.found
         assert len([sight for sight in watch.sights if sight.found]) == 1
@@ -158,12 +161,14 @@ def test_a_loss_or_gradient_that_is_no_number(count, kind, watch, digits, record
 
 
 @counts(few=1, full=5)
-def test_a_loss_that_stays_no_number_ends_training(count, watch, digits):
+def test_a_loss_that_stays_no_number_ends_training(count, watch, digits, monkeypatch):
     for seed in range(count):
         config = configured(digits, seed, widths=NARROW)
         watch.forget()
-        with pytest.raises(TrainingError, match=r"a loss of nan .*, and going back did not help with 0\.1 of the"):
-            train_encoder(config, *digits, loss=planted(config, FAULTS["nan"], range(PLANTED, 1000)))
+        with monkeypatch.context() as patch:
+            plant(patch, FAULTS["nan"], range(PLANTED, 1000))
+            with pytest.raises(TrainingError, match=r"a loss of nan .*, and going back did not help with 0\.1 of the"):
+                train_encoder(config, *digits)
         assert len(watch.sights) <= WITHIN_STEPS
     assert watch.returns == [True] * 3 * count
 

@@ -126,7 +126,7 @@ def test_names_and_exif_that_are_code_are_text_in_report_and_card(images, finish
     assert found.handlers == harmless.handlers == []
     assert found.tags["script"] == harmless.tags["script"]
     assert found.tags["svg"] == harmless.tags["svg"]
-    assert found.tags["b"] == harmless.tags["b"]
+    assert found.tags["b"] == page.count("</b>")  # the names' own is never closed
     assert "<script>alert" not in page
     header = card.split("---\n")[1]
     assert yaml.load(header, Loader=yaml.UnsafeLoader)["library_name"] == "tercet"
