@@ -101,12 +101,8 @@ def test_is_frozen():
 def test_what_is_set_stays():
     found = resolved(size=48, margin=0.2, optimizer="adam", learning_rate=0.5, flip=False, seed=3)
     assert (found.size, found.margin, found.optimizer, found.learning_rate, found.flip, found.seed) == (
-        48,
-        0.2,
-        "adam",
-        0.5,
-        False,
-        3,
+        *(48, 0.2, "adam"),
+        *(0.5, False, 3),
     )
     assert resolved(margin=0.0).margin == 0.0
 
@@ -119,6 +115,7 @@ def test_what_is_set_stays():
         ({}, "margin", 0.0),
         ({}, "temperature", 0.1),
         ({"loss": "centroid-triplet"}, "temperature", 0.2),
+        ({"loss": "supcon"}, "temperature", 0.1),
         ({"mining": "hard"}, "loss", "triplet"),
         ({"mining": "hard"}, "margin", 0.25),
         ({"loss": "triplet"}, "mining", "all"),

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tercet.config import Config, resolve
 from tercet.model.encoder import Encoder
 from tercet.training import encoder as training
 from tercet.training import loop
@@ -25,11 +24,6 @@ def new_proxies(config):
 def test_an_encoder_with_a_loss_gives_what_the_encoder_gives(config):
     encoder, points = torch.nn.Linear(3, 8), torch.randn(5, 3)
     assert torch.equal(WithLoss(encoder, new_proxies(config))(points), encoder(points))
-
-
-def test_margin_and_temperature_where_none_are_asked_for():
-    found = resolve(Config(loss="proxy-triplet"), image_count=45_000, size=32, flip=True)
-    assert (found.margin, found.temperature, found.mining) == (0.0, 0.1, None)
 
 
 @pytest.mark.parametrize("normalize", [True, False])
