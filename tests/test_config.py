@@ -112,7 +112,8 @@ def test_what_is_set_stays():
     [
         ({}, "loss", "proxy-triplet"),
         ({}, "mining", None),
-        ({}, "margin", 0.0),
+        ({}, "margin", 0.2),
+        ({"loss": "centroid-triplet"}, "margin", 0.0),
         ({}, "temperature", 0.1),
         ({"loss": "centroid-triplet"}, "temperature", 0.2),
         ({"loss": "supcon"}, "temperature", 0.1),

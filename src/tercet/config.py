@@ -155,13 +155,14 @@ def resolve(config: Config, *, image_count: int, size: int, flip: bool, has_weig
     # A temperature fits distances of a known scale; what is trained on frozen features was measured with triplets only.
     single = config.mining or not config.normalize or encoder == "pretrained"
     loss = config.loss or ("triplet" if single else "proxy-triplet")
+    margins = {"proxy-triplet": 0.2, "centroid-triplet": 0.0}  # docs/log.md, 2026-11-28
     triplet_margin = 0.25 if config.normalize else 1.0  # docs/log.md, 2026-11-23; raw: the original project
     filled: dict[str, Any] = {
         "size": size,
         "encoder": encoder,
         "loss": loss,
         "mining": "all" if loss == "triplet" else None,
-        "margin": 0.0 if loss in CLASS_LOSSES else triplet_margin,
+        "margin": margins.get(loss, triplet_margin),
         "temperature": 0.2 if loss == "centroid-triplet" else 0.1,  # docs/log.md, 2026-11-24, 11-28; Khosla et al. 2020
         "optimizer": optimizer,
         "learning_rate": ADAPTER_RATE if encoder == "pretrained" else rates[optimizer],

@@ -51,7 +51,8 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     mining : {"all", "semi-hard", "hard", "random"}, default=None
         Which triplets of a batch the loss "triplet" takes; None takes all.
     margin : float, default=None
-        Margin of a triplet loss in squared distance; None takes 0, for "triplet" 0.25 or, of raw embeddings, 1.
+        Margin of a triplet loss in squared distance; None takes 0.2, for "centroid-triplet" 0, for "triplet" 0.25 or,
+        of raw embeddings, 1.
     encoder : {"fast", "classic", "pretrained"}, default=None
         None takes "pretrained" from a size of 96 on where the extra `tercet[pretrained]` is installed, else "fast".
     size : int, default=None

@@ -112,8 +112,8 @@ def proxy_triplet_loss(
     """Smooth triplet loss whose positives and negatives are points that stand for the classes and are learnt with them.
 
     Mean over anchors of log(1 + sum over other classes n of exp((d(A, p) - d(A, n) + margin) / temperature)), with d
-    the squared distance to a proxy and p that of the anchor's own class. With `smoothing` every class stands as p in
-    turn, with a weight of smoothing / C, and the own one with the rest.
+    the squared distance to a proxy and p that of the anchor's own class, to which alone the margin is added. With
+    `smoothing` every class stands as p in turn, with a weight of smoothing / C, and the own one with the rest.
 
     Reference: Movshovitz-Attias et al., No fuss distance metric learning using proxies, ICCV 2017, with the positive in
     the sum and the temperature of Teh et al., ProxyNCA++, ECCV 2020; smoothing: Szegedy et al., Rethinking the
