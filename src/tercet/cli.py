@@ -171,8 +171,8 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--margin",
         type=float,
-        help="of a triplet loss, in squared distance (default 0.2; of --loss centroid-triplet 0, of --loss triplet 0.25, "
-        "with --no-normalize 1)",
+        help="of a triplet loss, in squared distance (default 0.2; of --loss centroid-triplet 0, of --loss triplet "
+        "0.25, with --no-normalize 1)",
     )
     add("--encoder", choices=CHOICES["encoder"], help=ENCODER_HELP)
     add(
