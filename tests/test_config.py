@@ -99,9 +99,9 @@ def test_is_frozen():
 
 
 def test_what_is_set_stays():
-    found = resolved(size=48, margin=0.2, optimizer="adam", learning_rate=0.5, flip=False, seed=3)
+    found = resolved(size=48, margin=0.3, optimizer="adam", learning_rate=0.5, flip=False, seed=3)
     assert (found.size, found.margin, found.optimizer, found.learning_rate, found.flip, found.seed) == (
-        *(48, 0.2, "adam"),
+        *(48, 0.3, "adam"),
         *(0.5, False, 3),
     )
     assert resolved(margin=0.0).margin == 0.0

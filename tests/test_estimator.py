@@ -55,7 +55,7 @@ class ClassifierOfTables(OfTables, TripletClassifier):
 @pytest.fixture(autouse=True)
 def short_training(monkeypatch, request):
     if "at_length" not in request.fixturenames:
-        monkeypatch.setitem(PRESETS, "quick", Config(widths=(4, 8, 8), fewest_steps=60))  # people get 70
+        monkeypatch.setitem(PRESETS, "quick", Config(widths=(4, 8, 8), fewest_steps=40))  # people get 70
         monkeypatch.setattr("tercet.training.head.FEWEST_STEPS", 20)
 
 

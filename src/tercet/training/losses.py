@@ -116,8 +116,8 @@ def proxy_triplet_loss(
     `smoothing` every class stands as p in turn, with a weight of smoothing / C, and the own one with the rest.
 
     Reference: Movshovitz-Attias et al., No fuss distance metric learning using proxies, ICCV 2017, with the positive in
-    the sum and the temperature of Teh et al., ProxyNCA++, ECCV 2020; smoothing: Szegedy et al., Rethinking the
-    Inception architecture, CVPR 2016, section 7.
+    the sum and the temperature of Teh et al., ProxyNCA++, ECCV 2020; margin: Wang et al., CosFace, CVPR 2018;
+    smoothing: Szegedy et al., Rethinking the Inception architecture, CVPR 2016, section 7.
 
     >>> points, proxies = torch.tensor([[0.0], [3.0]]), torch.tensor([[1.0], [3.0]])
     >>> round(float(proxy_triplet_loss(points, torch.tensor([0, 1]), proxies=proxies, temperature=1.0)), 4)  # -8, -4
