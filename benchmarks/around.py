@@ -76,6 +76,7 @@ def default_encoder(images: Tensor) -> Encoder:
         dimensions=config.dimensions,
         widths=config.widths,
         normalize=True,
+        mirrored=True,
         generator=torch.Generator().manual_seed(0),
     )
 

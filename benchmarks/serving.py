@@ -46,7 +46,8 @@ SIDE, CLASSES, HIDDEN = 32, 10, 128
 def write_model(folder: Path) -> None:
     """An untrained Bundle of the default kind."""
     config, generator = Config(), torch.Generator().manual_seed(0)
-    plan: dict[str, Any] = {"size": SIDE, "dimensions": config.dimensions, "widths": config.widths, "normalize": True}
+    plan: dict[str, Any] = {"size": SIDE, "dimensions": config.dimensions, "widths": config.widths}
+    plan |= {"normalize": True, "mirrored": True}
     images = torch.randint(0, 256, (500, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator)
     statistics = (torch.full((3,), 127.5), torch.full((3,), 74.0))
     encoder = new_encoder("fast", images, statistics, generator=generator, **plan)

@@ -122,6 +122,7 @@ def tiny_config():
     return Config(
         encoder="fast",
         widths=(4, 8),
+        mirrored=True,
         dimensions=8,
         size=12,
         loss="triplet",

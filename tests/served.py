@@ -27,7 +27,7 @@ from tercet.model.embed import embed
 from tercet.model.encoder import new_encoder
 from tercet.model.head import Head
 
-PLAN = {"size": 32, "dimensions": 16, "widths": (8, 16, 16), "normalize": True}
+PLAN = {"size": 32, "dimensions": 16, "widths": (8, 16, 16), "normalize": True, "mirrored": True}
 
 
 def patterns(count: int, seed: int, name: str = "") -> ImageSet:

@@ -84,7 +84,7 @@ def test_a_size_beyond_the_largest_is_refused():
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_every_encoder_takes_images_of_the_smallest_size(name):
-    side, backbone = LEAST["size"], BACKBONES[name](128, LEAST["size"], Config().widths)
+    side, backbone = LEAST["size"], BACKBONES[name](128, LEAST["size"], Config().widths, True)
     assert backbone.eval()(torch.zeros(1, 3, side, side)).shape == (1, 128)
 
 

@@ -23,7 +23,7 @@ def resolved(count=45_000, **settings):
 def test_one_image_seen_shows_what_each_image_of_a_batch_keeps(encoder):
     """Counted as what three images keep more than two do, in training mode."""
     kept = []
-    network = BACKBONES[encoder](8, 32, (8, 8, 8)).train()
+    network = BACKBONES[encoder](8, 32, (8, 8, 8), True).train()
     for count in (2, 3):
         storages = {}
 

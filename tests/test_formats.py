@@ -26,6 +26,7 @@ EXPECTED = {  # probabilities by the version of the format
     1: BY_THE_EARLIER_ENCODER,
     2: BY_THE_EARLIER_ENCODER,
     3: [[0.18764748, 0.5063895, 0.3059631], [0.18904807, 0.50426459, 0.30668729]],
+    4: [[0.23744074, 0.47832024, 0.28423911], [0.23747079, 0.47844797, 0.28408128]],
 }
 
 
@@ -40,7 +41,8 @@ def test_a_bundle_predicts_as_ever(version, tmp_path):
     expected = EXPECTED[version]
     np.testing.assert_allclose(loaded.predict_proba(images), expected, atol=1e-5)
     assert loaded.classes == ("Bär", "a, b", '"c"')
-    assert loaded.settings.keys() == {"encoder", "widths", "dimensions", "normalize", "size", "hidden"}
+    named = {"encoder", "widths", "dimensions", "normalize", "size", "hidden"}
+    assert loaded.settings.keys() == named | ({"mirrored"} if version > 3 else set())
     loaded.save(tmp_path / "again")  # in the newest format
     np.testing.assert_allclose(bundle.load_bundle(tmp_path / "again").predict_proba(images), expected, atol=1e-5)
 

@@ -26,6 +26,7 @@ class Config:
     encoder: str | None = None  # "fast", "classic" or "pretrained"
     backbone: str | None = None  # names a frozen network of one's own, where `encoder` is "pretrained"
     widths: tuple[int, ...] = (32, 128, 256)  # of the fast encoder's groups; a prototype's, else a guess
+    mirrored: bool | None = None  # whether its filters come in mirrored pairs: docs/log.md, 2026-11-28
     dimensions: int = 128  # numbers of an embedding: the original project
     normalize: bool = True  # embeddings of unit length: Schroff et al. 2015
     size: int | None = None  # side of the images in pixels, 10 to 224
@@ -132,7 +133,7 @@ DEFAULT_MODEL = "cifar10"  # comes with tercet; models/cifar10/README.md is its 
 
 PRESETS = {  # benchmarks/results/reference.jsonl is of older ones
     "quick": Config(),  # benchmarks/results/time_to_accuracy.jsonl
-    "standard": Config(widths=(64, 256, 256), epochs=8),  # docs/log.md, 2026-11-25
+    "standard": Config(widths=(64, 256, 512), epochs=7),  # docs/log.md, 2026-11-28
     "full": Config(widths=(64, 256, 256), epochs=20, crop_padding=4, cutout=8),  # docs/log.md, 2026-11-25
 }
 
@@ -168,9 +169,16 @@ def resolve(config: Config, *, image_count: int, size: int, flip: bool, has_weig
         "learning_rate": ADAPTER_RATE if encoder == "pretrained" else rates[optimizer],
         "fewest_steps": ADAPTER_STEPS if encoder == "pretrained" else FEWEST_STEPS,
         "flip": flip,
+        "mirrored": encoder == "fast" and (flip if config.flip is None else config.flip),
     }
     unset = {name: value for name, value in filled.items() if getattr(config, name) is None}
     resolved = replace(config, batch_size=batch_size, **unset)
+    if resolved.mirrored and encoder != "fast":
+        raise UsageError(f"mirrored is True with the encoder {encoder!r}; expected the encoder 'fast', which alone is.")
+    if resolved.mirrored and (odd := [width for width in resolved.widths if width % 2]):
+        raise UsageError(
+            f"--widths holds {odd[0]}; expected even numbers, since half of the filters mirror the rest, or --no-flip."
+        )
     assert resolved.fewest_steps is not None
     return replace(resolved, epochs=max(config.epochs, math.ceil(resolved.fewest_steps / steps_per_epoch)))
 

@@ -13,13 +13,15 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from tercet.config import CLASS_LOSSES, LEAST, Config, largest_batch
 from tercet.data.imageset import ImageSet
 from tercet.evaluation.baselines import MOST_IMAGES, MOST_PIXELS_ACROSS
 from tercet.memory import require_memory
-from tercet.model.encoder import BACKBONES, PATCH_PIXELS, WHITENING_PIXELS, Encoder
+from tercet.model.encoder import BACKBONES, WHITENING_PIXELS, Encoder
+from tercet.model.fast import PATCH_PIXELS
 
 LIBRARIES = 40 * 10**6  # what PyTorch takes for itself in a first step; measured
 SLACK = 1.25  # of what a step keeps, for gradients on their way back; measured
@@ -82,24 +84,29 @@ def training_bytes(config: Config, count: int, feature_count: int = 0) -> int:
 
 
 def network_of(config: Config) -> Network:
-    """The encoder of this configuration, seen on one image."""
+    """The encoder of this configuration, seen on one image and on two: filters made of others are kept but once."""
     assert config.encoder is not None
     assert config.size is not None
     with torch.random.fork_rng(devices=[]):
-        network = BACKBONES[config.encoder](config.dimensions, config.size, config.widths).eval()
+        network = BACKBONES[config.encoder](config.dimensions, config.size, config.widths, bool(config.mirrored)).eval()
     weights = {tensor.untyped_storage().data_ptr(): tensor.nbytes for tensor in network.state_dict().values()}
-    kept: dict[int, int] = {}  # bytes by place in memory, since layers share what they keep
+    pixels = torch.zeros(2, 3, config.size, config.size).contiguous(memory_format=torch.channels_last)
+    one, two = (_kept(network, pixels[:count]) for count in (1, 2))
+    return Network(two - one, sum(weights.values()))
+
+
+def _kept(network: nn.Module, pixels: Float[Tensor, "B 3 H H"]) -> int:
+    """Bytes that a forward pass keeps for gradients."""
+    kept: dict[int, int] = {}  # by place in memory, since layers share what they keep
 
     def note(tensor: Tensor) -> Tensor:
         kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
-    pixels = torch.zeros(1, 3, config.size, config.size).contiguous(memory_format=torch.channels_last)
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         outputs = network(pixels)  # as long as it is there, so is what it keeps
-    images = sum(size for place, size in kept.items() if place not in weights)
     del outputs
-    return Network(images, sum(weights.values()))
+    return sum(kept.values())
 
 
 def adapter_of(config: Config, feature_count: int) -> Network:

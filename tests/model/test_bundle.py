@@ -21,7 +21,7 @@ def make_bundle(tiny_set):
     """A function that makes a Bundle of size 16 for the images of 12: they must be brought to the encoder's size."""
 
     def make(name):
-        shape = {"dimensions": 8, "widths": [4, 8], "normalize": True}
+        shape = {"dimensions": 8, "widths": [4, 8], "normalize": True, "mirrored": True}
         images = torch.nn.functional.pad(tiny_set.images, (2, 2, 2, 2))
         generator = torch.Generator().manual_seed(0)
         encoder = new_encoder(name, images, tiny_set.channel_statistics(), size=16, **shape, generator=generator)

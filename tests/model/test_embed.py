@@ -17,6 +17,7 @@ def encoder(tiny_set):
         dimensions=8,
         widths=(4, 8),
         normalize=True,
+        mirrored=True,
         generator=torch.Generator().manual_seed(0),
     )
 

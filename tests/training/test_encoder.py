@@ -45,7 +45,7 @@ def config(tiny_config):
     "change",
     [
         {},
-        {"normalize": False, "margin": 1.0, "seed": 1},
+        {"normalize": False, "margin": 1.0, "seed": 2},
         {"mining": "semi-hard"},
         {**SUPCON, "temperature": 0.5},
         {**CENTROID, "temperature": 0.5},

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from tercet.model.encoder import BACKBONES, FastBackbone
+from tercet.model.encoder import BACKBONES
+from tercet.model.fast import FastBackbone
 from tercet.training.faults import MOST_DEGREES
 from tercet.training.optimizers import SMALL_RATE_SHARE, Muon, build_optimizers, orthogonalize, take_step
 
@@ -73,7 +74,7 @@ def test_muon_passes_over_weights_without_gradient():
 @pytest.mark.parametrize("optimizer", ["muon", "adam"])
 @pytest.mark.parametrize("encoder", sorted(BACKBONES))
 def test_every_weight_that_learns_is_in_exactly_one_group(tiny_config, encoder, optimizer):
-    network = nn.Sequential(BACKBONES[encoder](8, 16, (4, 8)), nn.Linear(8, 2))
+    network = nn.Sequential(BACKBONES[encoder](8, 16, (4, 8), True), nn.Linear(8, 2))
     optimizers = build_optimizers(network, replace(tiny_config, optimizer=optimizer))
     moved = [id(weight) for one in optimizers for group in one.param_groups for weight in group["params"]]
     assert sorted(moved) == sorted(id(weight) for weight in network.parameters() if weight.requires_grad)

@@ -33,7 +33,8 @@ from tercet.model.encoder import BACKBONES, EARLIER, Encoder
 from tercet.model.head import Head
 from tercet.untrusted import MOST_BYTES, read_header, read_object
 
-FORMAT = 3  # raised when an older tercet could not read the folder; 1 had no digest, 2 an earlier fast encoder
+# Raised when an older tercet could not read the folder. 1 had no digest, 2 an earlier fast encoder, 3 no mirrored one.
+FORMAT = 4
 SHIPPED = {DEFAULT_MODEL: Path(__file__).parents[1] / "models" / DEFAULT_MODEL}  # what comes with tercet
 KINDS = {  # of the settings
     "encoder": (str,),
@@ -41,6 +42,7 @@ KINDS = {  # of the settings
     "widths": (list,),
     "dimensions": (int,),
     "normalize": (bool,),
+    "mirrored": (bool, type(None)),
     "size": (int,),
     "hidden": (int, type(None)),
 }
@@ -53,7 +55,7 @@ class Bundle:
     encoder: Encoder
     head: Head
     classes: tuple[str, ...]
-    settings: dict[str, Any]  # encoder, backbone, widths, dimensions, normalize, size, hidden
+    settings: dict[str, Any]  # encoder, backbone, widths, dimensions, normalize, mirrored, size, hidden
 
     def __repr__(self) -> str:
         """What it is, without its weights."""
@@ -209,7 +211,9 @@ def _empty(
         statistics = {"mean": torch.zeros(3), "std": torch.ones(3)}
         head = Head(dimensions, class_count, settings["hidden"])
         if settings["encoder"] != "pretrained":
-            network = (BACKBONES | EARLIER)[settings["encoder"]](dimensions, size, widths)
+            network = (BACKBONES | EARLIER)[settings["encoder"]](
+                dimensions, size, widths, bool(settings.get("mirrored"))
+            )
             return Encoder(network, size=size, **statistics, normalize=settings["normalize"]), head
         network = EfficientNetLite0() if given is None else given
         (feature_count,) = shapes["encoder.backbone.adapter.mean"]

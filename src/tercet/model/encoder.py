@@ -2,10 +2,6 @@
 
 `BACKBONES` maps the names of the command line to networks that give one vector an image; any other `nn.Module` that
 does goes in the same way. Knows nothing of losses, labels or files.
-
-The fast backbone takes its shape from Jordan, 94% on CIFAR-10 in 3.29 seconds on a single GPU, 2024: a fixed stem
-that whitens patches, then groups of two 3x3 convolutions with pooling before the first normalisation. Ours whitens the
-12 strongest directions of 3x3 patches in place of all 12 of 2x2 ones, half of which are mostly noise in JPEG images.
 """
 
 from __future__ import annotations
@@ -18,15 +14,10 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from tercet.data.augment import center_crop
+from tercet.model.fast import CroppedConvolution, FastBackbone, fast, plain_group
 
 WHITENING_IMAGES = 5_000  # Jordan 2024 takes as many
 WHITENING_PIXELS = WHITENING_IMAGES * 32**2  # larger images hold more patches, so fewer are taken
-PATCH_PIXELS = 2**17  # whose patches are held at a time, up to 60 MB: all of them would be over a gigabyte
-DIRECTIONS = 12  # of a patch, the strongest: docs/log.md, 2026-11-24
-FAINTEST = 1e-2  # variance, of pixels of variance 1, from which on directions are damped: docs/log.md, 2026-11-24
-
-
-Convolution = Callable[[int, int], nn.Module]  # (channels before, after)
 
 
 class Encoder(nn.Module):
@@ -52,105 +43,7 @@ class Encoder(nn.Module):
         return nn.functional.normalize(embeddings, dim=1) if self.normalize else embeddings
 
 
-class HalvedConvolution(nn.Conv2d):
-    """A 3x3 convolution before pooling; maps of an odd side get no border of zeros, so fewer places are computed."""
-
-    def __init__(self, before: int, after: int) -> None:
-        super().__init__(before, after, kernel_size=3, padding=1, bias=False)
-
-    def forward(self, features: Float[Tensor, "B C H H"]) -> Float[Tensor, "B D h h"]:
-        """Maps of the same side, or of 2 less where it is odd."""
-        return nn.functional.conv2d(features, self.weight, padding=1 - features.shape[-1] % 2)
-
-
-class CroppedConvolution(HalvedConvolution):
-    """As Bundles of formats 1 and 2 have it: a border everywhere, less the last row and column of an odd side."""
-
-    def forward(self, features: Float[Tensor, "B C H H"]) -> Float[Tensor, "B D h h"]:
-        """Maps of an even side, since pooling dropped the rest."""
-        if features.shape[-1] % 2 == 0:
-            return super().forward(features)
-        return nn.functional.conv2d(nn.functional.pad(features, (1, 0, 1, 0)), self.weight)
-
-
-class FastBackbone(nn.Module):
-    """Whitening stem, one group of convolutions for each halving of the image, maximum over what is left, linear.
-
-    With a `stride` of 2 the patches are of 2x2 pixels and do not overlap: a quarter of the places, and still every
-    pixel in one.
-    """
-
-    def __init__(
-        self,
-        dimensions: int,
-        widths: Sequence[int],
-        stride: int = 1,
-        convolution: Convolution = HalvedConvolution,
-    ) -> None:
-        super().__init__()
-        # Directions and their negatives. Frozen, so no gradient need come back through its many places.
-        side = 3 if stride == 1 else 2
-        self.stem = nn.Conv2d(3, 2 * DIRECTIONS, kernel_size=side, stride=stride).requires_grad_(False)
-        before = (2 * DIRECTIONS, *widths[:-1])
-        self.groups = nn.Sequential(*(_group(*pair, convolution) for pair in zip(before, widths, strict=True)))
-        self.project = nn.Linear(widths[-1], dimensions, bias=False)
-
-    def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D"]:
-        """Embed normalised pixels."""
-        device = pixels.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else pixels.dtype
-        with torch.autocast(device, enabled=False):  # whitening would blow up bfloat16's rounding of pixels
-            whitened = self.stem(pixels).to(dtype)
-        features = self.groups(nn.functional.gelu(whitened))
-        projected: Tensor = self.project(features.amax(dim=(2, 3)))
-        return projected
-
-    @torch.no_grad()
-    def whiten(self, pixels: Float[Tensor, "B 3 H W"]) -> None:
-        """Set the stem to the principal directions of patches, scaled to unit variance, and their negatives."""
-        size = self.stem.kernel_size
-        products, count = torch.zeros(()), 0
-        for few in pixels.split(max(1, PATCH_PIXELS // pixels[0, 0].numel())):
-            patches = nn.functional.unfold(few, size)  # [images, 3 * side^2, places]
-            products = products + (patches @ patches.mT).double().sum(0)
-            count += len(patches) * patches.shape[2]
-        variances, directions = torch.linalg.eigh(products / count)  # the strongest are the last
-        whitening = (directions / (variances + FAINTEST).sqrt()).T[-DIRECTIONS:]
-        filters = whitening.reshape(DIRECTIONS, 3, *size).to(pixels.dtype)
-        self.stem.weight.copy_(torch.cat([filters, -filters]))
-        assert self.stem.bias is not None
-        self.stem.bias.zero_()
-
-
-def _group(before: int, after: int, convolution: Convolution) -> nn.Sequential:
-    return nn.Sequential(
-        convolution(before, after),
-        nn.MaxPool2d(2, ceil_mode=True),
-        nn.BatchNorm2d(after),
-        nn.GELU(),
-        nn.Conv2d(after, after, kernel_size=3, padding=1, bias=False),
-        nn.BatchNorm2d(after),
-        nn.GELU(),
-    )
-
-
-def fast(
-    dimensions: int,
-    size: int,
-    widths: Sequence[int],
-    convolution: Convolution = HalvedConvolution,
-) -> nn.Module:
-    """The default: a group for each of `widths`.
-
-    From a size of 64 on the stem halves the image; each further doubling adds a group at the front. With the default
-    widths an image of 32, 64, 96, 128, 160, 224 takes 35, 57, 128, 98, 153, 300 million multiplications.
-    """
-    doublings = max(0, (size // 32).bit_length() - 1)
-    widths = (widths[0],) * (doublings - 1) + tuple(widths)
-    return FastBackbone(dimensions, widths, 2 if doublings else 1, convolution)
-
-
-def classic(dimensions: int, size: int, widths: Sequence[int]) -> nn.Module:  # noqa: ARG001
+def classic(dimensions: int, size: int, widths: Sequence[int], mirrored: bool) -> nn.Module:  # noqa: ARG001
     """The network of the project that tercet grew from; its widths are its own.
 
     Convolutions 32, 64, 128, 128, 256, 256, each pair followed by pooling and batch normalisation, then linear layers
@@ -173,8 +66,8 @@ def classic(dimensions: int, size: int, widths: Sequence[int]) -> nn.Module:  # 
     return nn.Sequential(*layers, nn.Linear(512, dimensions))
 
 
-BACKBONES: dict[str, Callable[[int, int, Sequence[int]], nn.Module]] = {"fast": fast, "classic": classic}
-EARLIER = {"fast-1": partial(fast, convolution=CroppedConvolution)}  # loaded, no longer trained
+BACKBONES: dict[str, Callable[[int, int, Sequence[int], bool], nn.Module]] = {"fast": fast, "classic": classic}
+EARLIER = {"fast-1": partial(fast, plain=partial(plain_group, first=CroppedConvolution))}  # loaded, no longer trained
 
 
 def new_encoder(
@@ -186,13 +79,17 @@ def new_encoder(
     dimensions: int,
     widths: Sequence[int],
     normalize: bool,
+    mirrored: bool,
     generator: torch.Generator,
 ) -> Encoder:
-    """A fresh encoder for images like these; its weights depend on the generator alone, not on the global one."""
+    """A fresh encoder for images like these; its weights depend on the generator alone, not on the global one.
+
+    The fast one, if `mirrored`, gives an image and its mirror image the same embedding.
+    """
     mean, std = statistics
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
-        backbone = BACKBONES[name](dimensions, size, widths)
+        backbone = BACKBONES[name](dimensions, size, widths, mirrored)
     encoder = Encoder(backbone, size=size, mean=mean, std=std, normalize=normalize)
     if isinstance(backbone, FastBackbone):
         most = max(1, min(WHITENING_IMAGES, WHITENING_PIXELS // images.shape[-1] ** 2))

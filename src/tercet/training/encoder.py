@@ -48,6 +48,7 @@ def fresh_encoder(config: Config, train: Part, *, normalize: bool) -> nn.Module:
         dimensions=config.dimensions,
         widths=config.widths,
         normalize=normalize,
+        mirrored=bool(config.mirrored),
         generator=generator,
     )
     return encoder.to(config.device)
