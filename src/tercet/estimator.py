@@ -63,7 +63,7 @@ class TripletEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     normalize : bool, default=True
         Whether embeddings are scaled to unit length.
     flip : bool, default=True
-        Whether training mirrors images; False for letters, digits or signs.
+        Whether an image and its mirror image show the same; False for letters, digits or signs.
     validation_fraction : float, default=0.1
         Share of each class, at least one image, that is not trained on and by which the head is chosen.
     precision : {"fp32", "bf16", "auto"}, default="fp32"
