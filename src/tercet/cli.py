@@ -182,7 +182,11 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         help="side of what the network sees, 10 to 224 (default 32, 64 or 128, after the images)",
     )
     add("--normalize", action=argparse.BooleanOptionalAction, help="embeddings of unit length (default) or raw")
-    add("--flip", action=argparse.BooleanOptionalAction, help="a mirrored image shows the same (default, but for digits)")
+    add(
+        "--flip",
+        action=argparse.BooleanOptionalAction,
+        help="a mirrored image shows the same (default, but for digits)",
+    )
     add(
         "--class-weight",
         choices=CHOICES["class_weight"],
