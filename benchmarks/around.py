@@ -34,7 +34,7 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks import losses, records
-from tercet.config import PRESETS, resolve
+from tercet.config import PRESETS, Config, resolve
 from tercet.data.sources import open_dataset
 from tercet.evaluation.baselines import fit_logistic_regression
 from tercet.evaluation.projection import tsne
@@ -47,6 +47,7 @@ from tercet.model.head import Head
 from tercet.model.precision import choose_precision, is_emulated
 from tercet.preparation import PRECISION_IMAGES
 from tercet.run_folder import commit, machine
+from tercet.training.bundle import bundle_settings
 from tercet.training.loop import learn
 from tercet.training.optimizers import build_optimizers
 from tercet.training.proxies import Proxies, WithLoss
@@ -67,18 +68,30 @@ def least_seconds(work: Callable[[], object], repetitions: int) -> float:
     return min(seconds)
 
 
+def default_config() -> Config:
+    """The settings of `quick` for photographs of this size."""
+    return resolve(PRESETS["quick"], image_count=50_000, size=SIDE, flip=True)
+
+
 def default_encoder(images: Tensor) -> Encoder:
     """The default encoder, untrained: its speed does not depend on its weights."""
-    config, statistics = PRESETS["quick"], (torch.full((3,), 127.0), torch.full((3,), 64.0))
+    config, statistics = default_config(), (torch.full((3,), 127.0), torch.full((3,), 64.0))
     return new_encoder(
         *("fast", images, statistics),
         size=SIDE,
         dimensions=config.dimensions,
         widths=config.widths,
         normalize=True,
-        mirrored=True,
+        mirrored=bool(config.mirrored),
         generator=torch.Generator().manual_seed(0),
     )
+
+
+def default_bundle() -> Bundle:
+    """An untrained Bundle of the default kind, of ten classes."""
+    settings = bundle_settings(default_config(), None)
+    head = Head(settings["dimensions"], 10, settings["hidden"])
+    return Bundle(default_encoder(random_images(500)).eval(), head.eval(), tuple("abcdefghij"), settings)
 
 
 def random_images(count: int) -> Tensor:
@@ -159,16 +172,10 @@ def measure_first_load() -> dict[str, Any]:
 
 def measure_cold_start() -> dict[str, Any]:
     """Seconds of two commands from the shell's side."""
-    images = random_images(1_000)
-    config = PRESETS["quick"]
-    settings = {"encoder": "fast", "backbone": None, "widths": config.widths, "dimensions": config.dimensions}
-    settings |= {"normalize": True, "size": SIDE, "hidden": 128}
-    head = Head(config.dimensions, 10, settings["hidden"])
     with tempfile.TemporaryDirectory(prefix="tercet-around-") as folder:
-        bundle = Bundle(default_encoder(images), head, tuple("abcdefghij"), settings)
-        bundle.save(Path(folder) / "model")
+        default_bundle().save(Path(folder) / "model")
         image = str(Path(folder) / "image.png")
-        Image.fromarray(images[0].permute(1, 2, 0).numpy()).save(image)
+        Image.fromarray(random_images(1)[0].permute(1, 2, 0).numpy()).save(image)
         commands = {"help": ["--help"], "predict": ["predict", image, "--model", folder]}
         seconds = {
             f"{name}_seconds": round(

@@ -29,31 +29,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from benchmarks import records
-from tercet.config import Config
-from tercet.model.bundle import Bundle
-from tercet.model.encoder import new_encoder
-from tercet.model.head import Head
+from benchmarks.around import SIDE, default_bundle
 from tercet.run_folder import commit, machine
 
 CLIENTS, REQUESTS, WARM_UP_SHARE = 8, 20_000, 0.1
-SIDE, CLASSES, HIDDEN = 32, 10, 128
-
-
-def write_model(folder: Path) -> None:
-    """An untrained Bundle of the default kind."""
-    config, generator = Config(), torch.Generator().manual_seed(0)
-    plan: dict[str, Any] = {"size": SIDE, "dimensions": config.dimensions, "widths": config.widths}
-    plan |= {"normalize": True, "mirrored": True}
-    images = torch.randint(0, 256, (500, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator)
-    statistics = (torch.full((3,), 127.5), torch.full((3,), 74.0))
-    encoder = new_encoder("fast", images, statistics, generator=generator, **plan)
-    settings = {**plan, "encoder": "fast", "hidden": HIDDEN, "backbone": None}
-    classes = tuple(f"class {label}" for label in range(CLASSES))
-    Bundle(encoder.eval(), Head(config.dimensions, CLASSES, HIDDEN).eval(), classes, settings).save(folder)
 
 
 def small_image() -> bytes:
@@ -108,7 +90,7 @@ def measure(requests: int) -> dict[str, Any]:
     """Start the service, ask, and end it."""
     image = small_image()
     with tempfile.TemporaryDirectory(prefix="tercet-serving-") as folder:
-        write_model(Path(folder) / "bundle")
+        default_bundle().save(Path(folder) / "bundle")
         with service(Path(folder) / "bundle") as (process, port):
             before = resident_bytes(process)
             ask_together(port, image, int(WARM_UP_SHARE * requests))

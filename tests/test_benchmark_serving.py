@@ -1,7 +1,18 @@
 """The benchmark of the service with a few requests, its records in a temporary folder."""
 
+import numpy as np
 import pytest
 from benchmarks import records, serving
+from benchmarks.around import default_bundle, random_images
+
+from tercet.model.bundle import load_bundle
+
+
+def test_the_bundle_that_benchmarks_serve_is_loaded_as_it_was_saved(tmp_path):
+    bundle = default_bundle()
+    bundle.save(tmp_path)
+    images = random_images(3).permute(0, 2, 3, 1).numpy()
+    np.testing.assert_array_equal(load_bundle(tmp_path).predict_proba(images), bundle.predict_proba(images))
 
 
 @pytest.mark.slow

@@ -89,10 +89,9 @@ def network_of(config: Config) -> Network:
     assert config.size is not None
     with torch.random.fork_rng(devices=[]):
         network = BACKBONES[config.encoder](config.dimensions, config.size, config.widths, bool(config.mirrored)).eval()
-    weights = {tensor.untyped_storage().data_ptr(): tensor.nbytes for tensor in network.state_dict().values()}
     pixels = torch.zeros(2, 3, config.size, config.size).contiguous(memory_format=torch.channels_last)
     one, two = (_kept(network, pixels[:count]) for count in (1, 2))
-    return Network(two - one, sum(weights.values()))
+    return Network(two - one, sum(tensor.nbytes for tensor in network.state_dict().values()))
 
 
 def _kept(network: nn.Module, pixels: Float[Tensor, "B 3 H H"]) -> int:

@@ -3,6 +3,8 @@ import torch
 from torch import nn
 
 from encoders import encoder_for, seeded, smooth_images
+from tercet.config import Config, resolve
+from tercet.errors import UsageError
 from tercet.model.encoder import Encoder
 from tercet.model.fast import (
     CenteredPool,
@@ -12,9 +14,35 @@ from tercet.model.fast import (
     MirroredConvolution,
     MirroredNorm,
     fast,
-    mirrored_group,
-    plain_group,
 )
+
+
+def resolved(*, photographs=True, **settings):
+    return resolve(Config(**settings), image_count=1_000, size=32, flip=photographs)
+
+
+@pytest.mark.parametrize(
+    ("mirrored", "settings"),
+    [
+        (True, {}),
+        (False, {"photographs": False}),
+        (True, {"photographs": False, "flip": True}),
+        (False, {"flip": False}),
+        (False, {"encoder": "classic"}),
+        (False, {"encoder": "pretrained"}),
+        (False, {"mirrored": False}),
+    ],
+)
+def test_filters_are_mirrored_where_mirroring_is_allowed(mirrored, settings):
+    assert resolved(**settings).mirrored is mirrored
+
+
+def test_mirrored_filters_need_even_widths_and_the_fast_encoder():
+    with pytest.raises(UsageError, match=r"^--widths holds 7; expected even numbers, since .*, or --no-flip\.$"):
+        resolved(widths=(4, 7))
+    assert resolved(widths=(4, 7), flip=False).widths == (4, 7)
+    with pytest.raises(UsageError, match=r"^mirrored is True with the encoder 'classic'; expected the encoder 'fast'"):
+        resolved(mirrored=True, encoder="classic")
 
 
 def swapped(maps):
@@ -63,17 +91,20 @@ def test_a_mirrored_norm_is_that_of_both_halves_as_one():
         nn.init.uniform_(module.weight, generator=seeded(1))
         nn.init.uniform_(module.bias, generator=seeded(2))
     for mode in (True, False):
-        norm.train(mode), joined.train(mode)
+        norm.train(mode)
+        joined.train(mode)
         expected = torch.cat(joined(torch.cat(maps.chunk(2, dim=1), dim=3)).chunk(2, dim=3), dim=1)
         torch.testing.assert_close(norm(maps), expected)
     torch.testing.assert_close(norm.running_var, joined.running_var)
 
 
-def test_a_mirrored_norm_copies_nothing_where_channels_are_the_last():
+def test_a_mirrored_norm_copies_nothing_where_channels_are_the_last(monkeypatch):
+    monkeypatch.setattr(nn.BatchNorm2d, "forward", lambda _, pairs: pairs)
     maps = torch.randn(4, 6, 5, 5).contiguous(memory_format=torch.channels_last)
-    pairs = maps.permute(0, 2, 3, 1).reshape(4, 5, 10, 3)
-    assert pairs.data_ptr() == maps.data_ptr()
-    assert MirroredNorm(6)(maps).is_contiguous(memory_format=torch.channels_last)
+    found = MirroredNorm(6)(maps)
+    assert found.data_ptr() == maps.data_ptr()
+    assert torch.equal(found, maps)
+    assert found.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize(("side", "pooled"), [(1, 1), (4, 2), (5, 3), (13, 7), (30, 15)])
@@ -192,10 +223,10 @@ def test_the_stem_of_mirrored_halves_whitens_and_holds_each_filter_with_its_mirr
     torch.testing.assert_close(whole, whole.diagonal().diag(), rtol=0, atol=0.1)
 
 
-@pytest.mark.parametrize("group", [plain_group, mirrored_group])
-def test_whitening_survives_images_of_one_colour(group):
+@pytest.mark.parametrize("mirrored", [True, False])
+def test_whitening_survives_images_of_one_colour(mirrored):
     images = torch.full((4, 3, 12, 12), 90, dtype=torch.uint8)
-    backbone = FastBackbone(8, (4, 8), group=group)
+    backbone = FastBackbone(8, (4, 8), mirrored=mirrored)
     backbone.whiten(torch.zeros(4, 3, 12, 12))
     assert bool(torch.isfinite(backbone.stem.weight).all())
     encoder = Encoder(backbone, size=12, mean=torch.full((3,), 90.0), std=torch.ones(3), normalize=True).eval()

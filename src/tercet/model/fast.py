@@ -1,10 +1,10 @@
 """The fast backbone: a stem that whitens patches, groups of two 3x3 convolutions, a linear layer.
 
 Its shape is from Jordan, 94% on CIFAR-10 in 3.29 seconds on a single GPU, 2024: a fixed stem, and pooling before the
-first normalisation of each group. Ours whitens the 12 strongest directions of 3x3 patches in place of all 12 of 2x2
-ones, half of which are mostly noise in JPEG images. Where a mirrored image still shows its class, half of its filters
-are the mirror images of the other half, so that an image and its mirror image have the same embedding: Cohen and
-Welling, Group equivariant convolutional networks, ICML 2016, for the group of one reflection.
+first normalisation of each group. Ours whitens 12 strong directions of 3x3 patches in place of all 12 of 2x2 ones, half
+of which are mostly noise in JPEG images. Where a mirrored image still shows its class, half of its filters are the
+mirror images of the other half, so that an image and its mirror image have the same embedding: Cohen and Welling, Group
+equivariant convolutional networks, ICML 2016, for the group of one reflection.
 """
 
 from __future__ import annotations
@@ -17,22 +17,26 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 PATCH_PIXELS = 2**17  # whose patches are held at a time, up to 60 MB: all of them would be over a gigabyte
-DIRECTIONS = 12  # of a patch, the strongest: docs/log.md, 2026-11-24
+DIRECTIONS = 12  # of a patch: docs/log.md, 2026-11-24
 FAINTEST = 1e-2  # variance, of pixels of variance 1, from which on directions are damped: docs/log.md, 2026-11-24
-
 
 Group = Callable[[int, int], nn.Sequential]  # (channels before, after)
 
 
+def border_before_pooling(features: Float[Tensor, "B C H H"]) -> int:
+    """Zeros around maps before a 3x3 convolution: none where their side is odd, so fewer places are computed."""
+    return 1 - features.shape[-1] % 2
+
+
 class HalvedConvolution(nn.Conv2d):
-    """A 3x3 convolution before pooling; maps of an odd side get no border of zeros, so fewer places are computed."""
+    """A 3x3 convolution before pooling."""
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__(before, after, kernel_size=3, padding=1, bias=False)
 
     def forward(self, features: Float[Tensor, "B C H H"]) -> Float[Tensor, "B D h h"]:
         """Maps of the same side, or of 2 less where it is odd."""
-        return nn.functional.conv2d(features, self.weight, padding=1 - features.shape[-1] % 2)
+        return nn.functional.conv2d(features, self.weight, padding=border_before_pooling(features))
 
 
 class CroppedConvolution(HalvedConvolution):
@@ -60,7 +64,7 @@ class MirroredConvolution(nn.Conv2d):
         """Maps of the same side, or of 2 less where it is odd and pooling follows."""
         mirrored = self.weight.flip(3).roll(self.in_channels // 2, dims=1)  # mirrored maps of the other half
         filters = torch.cat([self.weight, mirrored])
-        return nn.functional.conv2d(features, filters, padding=1 - features.shape[-1] % 2 if self.pools else 1)
+        return nn.functional.conv2d(features, filters, padding=border_before_pooling(features) if self.pools else 1)
 
 
 class MirroredNorm(nn.BatchNorm2d):
@@ -126,15 +130,22 @@ class FastBackbone(nn.Module):
     pixel in one; the mirrored one then takes images of an even side.
     """
 
-    def __init__(self, dimensions: int, widths: Sequence[int], stride: int = 1, group: Group = plain_group) -> None:
+    def __init__(
+        self,
+        dimensions: int,
+        widths: Sequence[int],
+        stride: int = 1,
+        mirrored: bool = False,
+        plain: Group = plain_group,
+    ) -> None:
         super().__init__()
-        self.halves = 2 if group is mirrored_group else 1
+        self.mirrored = mirrored
         # Directions and their negatives. Frozen, so no gradient need come back through its many places.
         side = 3 if stride == 1 else 2
         self.stem = nn.Conv2d(3, 2 * DIRECTIONS, kernel_size=side, stride=stride).requires_grad_(False)
         before = (2 * DIRECTIONS, *widths[:-1])
-        self.groups = nn.Sequential(*map(group, before, widths))
-        self.project = nn.Linear(widths[-1] // self.halves, dimensions, bias=False)
+        self.groups = nn.Sequential(*map(mirrored_group if mirrored else plain, before, widths))
+        self.project = nn.Linear(widths[-1] // 2 if mirrored else widths[-1], dimensions, bias=False)
 
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D"]:
         """Embed normalised pixels."""
@@ -143,15 +154,17 @@ class FastBackbone(nn.Module):
         with torch.autocast(device, enabled=False):  # whitening would blow up bfloat16's rounding of pixels
             whitened = self.stem(pixels).to(dtype)
         features = self.groups(nn.functional.gelu(whitened)).amax(dim=(2, 3))
-        projected: Tensor = self.project(features.unflatten(1, (self.halves, -1)).amax(1))
+        if self.mirrored:
+            features = features.unflatten(1, (2, -1)).amax(1)
+        projected: Tensor = self.project(features)
         return projected
 
     @torch.no_grad()
     def whiten(self, pixels: Float[Tensor, "B 3 H W"]) -> None:
         """Set the stem to the principal directions of patches, scaled to unit variance, and their negatives.
 
-        Where halves are mirrored, these are directions that mirroring leaves as they are and others that it turns
-        round, as many of each; their sums are the first half and their differences the second.
+        If mirrored, these are the strongest that mirroring leaves as they are and the strongest that it turns round, as
+        many of each; their sums are the first half and their differences the second.
         """
         size = self.stem.kernel_size
         products, count = torch.zeros(()), 0
@@ -160,11 +173,12 @@ class FastBackbone(nn.Module):
             products = products + (patches @ patches.mT).double().sum(0)
             count += len(patches) * patches.shape[2]
         covariance = products / count
-        if self.halves == 1:
-            halves = [strongest(covariance, torch.eye(len(covariance)).double(), DIRECTIONS)]
+        every = torch.eye(len(covariance), dtype=torch.float64)
+        if not self.mirrored:
+            halves = [strongest(covariance, every, DIRECTIONS)]
         else:
             mirror = torch.arange(len(covariance)).reshape(3, *size).flip(2).flatten()
-            signs, basis = torch.linalg.eigh(torch.eye(len(covariance)).double()[mirror])
+            signs, basis = torch.linalg.eigh(every[mirror])
             turned, kept = (strongest(covariance, basis[:, of], DIRECTIONS // 2) for of in (signs < 0, signs > 0))
             halves = [(kept + turned) / math.sqrt(2), (kept - turned) / math.sqrt(2)]
         filters = torch.cat([signed for half in halves for signed in (half, -half)])
@@ -188,4 +202,4 @@ def fast(dimensions: int, size: int, widths: Sequence[int], mirrored: bool, plai
     """
     doublings = max(0, (size // 32).bit_length() - 1)
     widths = (widths[0],) * (doublings - 1) + tuple(widths)
-    return FastBackbone(dimensions, widths, 2 if doublings else 1, mirrored_group if mirrored else plain)
+    return FastBackbone(dimensions, widths, 2 if doublings else 1, mirrored, plain)
