@@ -1,9 +1,12 @@
+import signal
+
 import numpy as np
+import openTSNE.tsne
 import pytest
 import torch
 
 from tercet.errors import DataError
-from tercet.evaluation.projection import FFT_FROM, name_places, tsne
+from tercet.evaluation.projection import FFT_FROM, STEPS_HELD, name_places, tsne
 from tercet.geometry.neighbors import nearest
 
 
@@ -40,6 +43,27 @@ def test_tsne_leaves_the_global_generators_alone():
     before = np.random.get_state()[1].copy()
     tsne(two_blobs(4), seed=0)
     assert (np.random.get_state()[1] == before).all()
+
+
+def test_a_signal_waits_for_the_end_of_a_step(monkeypatch):
+    """Raised within one it can crash the compiled tree, as the signals of the reliability set found."""
+    build, trees = openTSNE.tsne.QuadTree, []
+
+    def strike(*arguments):
+        trees.append(build(*arguments))
+        if len(trees) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return trees[-1]
+
+    monkeypatch.setattr(openTSNE.tsne, "QuadTree", strike)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt) as ended:
+            tsne(two_blobs(10), seed=0)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "let_go" in [entry.name for entry in ended.traceback]
+    assert len(trees) == STEPS_HELD
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,12 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from tercet.errors import DataError
+from tercet.interruption import HeldSignals
 
 PERPLEXITY = 30.0  # van der Maaten and Hinton 2008 advise 5 to 50
 FEWEST_POINTS = 4
 FFT_FROM = 3_000  # rows; there the grid of the interpolated gradient begins to beat the Barnes-Hut tree
+STEPS_HELD = 20  # between looks at whether to end: half a second at 10,000 rows
 CELL = 2  # side of the grid's cells, where Linderman et al. take 1: less time, nearly the same neighbours (docs/log.md)
 
 
@@ -27,25 +29,28 @@ def tsne(embeddings: Float[Tensor, "N D"], seed: int) -> Float[np.ndarray, "N 2"
     """t-SNE of the embeddings: float32 points in the order of the rows, the same bytes for the same seed.
 
     The perplexity is lowered to (N - 1) / 3 where there are few points. Embeddings that are all equal come out as one
-    shapeless cloud.
+    shapeless cloud. A signal waits for the end of a step: openTSNE's compiled tree can crash on what is raised within.
     """
     if len(embeddings) < FEWEST_POINTS:
         raise DataError(
             f"found {len(embeddings)} embeddings to project; t-SNE needs at least {FEWEST_POINTS}, so add images."
         )
-    from openTSNE import TSNE  # seconds to import, so only where a picture is wanted
-
     rows = embeddings.detach().cpu().numpy().astype(np.float64)
     has_plane = rows.shape[1] >= 2 and bool(np.ptp(rows, axis=0).any())  # principal components need a spread to find
-    points = TSNE(
-        perplexity=min(PERPLEXITY, (len(rows) - 1) / 3),
-        initialization="pca" if has_plane else "random",
-        neighbors="exact",  # the approximate index is slower at 10,000 rows
-        negative_gradient_method="bh" if len(rows) < FFT_FROM else "fft",
-        ints_in_interval=CELL,
-        random_state=seed,
-        n_jobs=1,  # a second thread gains nothing at 10,000 rows, and with Barnes-Hut no two runs agree
-    ).fit(rows)
+    with HeldSignals() as signals:
+        from openTSNE import TSNE  # seconds to import, so only where a picture is wanted
+
+        points = TSNE(
+            perplexity=min(PERPLEXITY, (len(rows) - 1) / 3),
+            initialization="pca" if has_plane else "random",
+            neighbors="exact",  # the approximate index is slower at 10,000 rows
+            negative_gradient_method="bh" if len(rows) < FFT_FROM else "fft",
+            ints_in_interval=CELL,
+            random_state=seed,
+            n_jobs=1,  # a second thread gains nothing at 10,000 rows, and with Barnes-Hut no two runs agree
+            callbacks=lambda *_: signals.let_go(),
+            callbacks_every_iters=STEPS_HELD,
+        ).fit(rows)
     return np.asarray(points, dtype=np.float32)
 
 
