@@ -121,8 +121,7 @@ def measure_step() -> dict[str, Any]:
     images, labels = random_images(STEP_IMAGES), torch.arange(STEP_IMAGES) % losses.CLASSES
     encoder = default_encoder(images).train()
     precision = choose_precision(encoder, images[:PRECISION_IMAGES])
-    config = replace(PRESETS["quick"], precision=precision, device="cpu")
-    config = resolve(config, image_count=50_000, size=SIDE, flip=True)
+    config = replace(default_config(), precision=precision, device="cpu")
     default = Proxies(losses.CLASSES, config, torch.Generator().manual_seed(0))
     network = WithLoss(encoder, default)
     optimizers = build_optimizers(network, config)

@@ -40,6 +40,13 @@ def test_one_image_seen_shows_what_each_image_of_a_batch_keeps(encoder):
     assert found.weights == sum(tensor.nbytes for tensor in network.state_dict().values())
 
 
+def test_filters_made_of_others_are_kept_once_in_a_step():
+    filters = 8 * (24 + 5 * 8) * 9  # of six convolutions of 8 channels, the first on the 24 of the stem
+    found = {mirrored: network_of(resolved(widths=(8, 8, 8), mirrored=mirrored)) for mirrored in (True, False)}
+    assert found[True].kept_once - found[False].kept_once == pytest.approx(4 * filters, rel=0.05)
+    assert found[False].kept_once < 1_000
+
+
 def test_looking_draws_no_random_numbers():
     before = torch.get_rng_state()
     network_of(resolved())

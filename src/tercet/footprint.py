@@ -32,9 +32,10 @@ SIZES = (192, 160, 128, 112, 96, 80, 64, 56, 48, 40, 32, 24, 16, 10)  # to choos
 
 
 class Network(NamedTuple):
-    """What a network takes: bytes kept for the gradient of each image in float32, and bytes of its weights."""
+    """What a network takes: bytes kept for the gradient of each image in float32, and of each step, and its weights."""
 
     kept: int
+    kept_once: int
     weights: int
 
 
@@ -76,7 +77,8 @@ def training_bytes(config: Config, count: int, feature_count: int = 0) -> int:
     share = BF16_SHARE if config.precision == "bf16" else 1.0
     pairs = PAIR_BYTES * config.batch_size**2  # of this loss not in a step, but when triplets are counted
     step = 2 * network.weights + (0 if config.loss in CLASS_LOSSES else pairs)  # weights before it, and moves
-    step += 0 if config.device == "cuda" else int(SLACK * share * network.kept * config.batch_size)
+    kept = network.kept * config.batch_size + network.kept_once
+    step += 0 if config.device == "cuda" else int(SLACK * share * kept)
     saving = 4 * state  # both states as the content of a file, twice in older versions of safetensors
     whitened = min(WHITENING_PIXELS, count * (config.size or 0) ** 2) if config.encoder == "fast" else 0
     whitening = 36 * whitened + 500 * PATCH_PIXELS  # float32, three times while they are normalised
@@ -91,12 +93,13 @@ def network_of(config: Config) -> Network:
         network = BACKBONES[config.encoder](config.dimensions, config.size, config.widths, bool(config.mirrored)).eval()
     pixels = torch.zeros(2, 3, config.size, config.size).contiguous(memory_format=torch.channels_last)
     one, two = (_kept(network, pixels[:count]) for count in (1, 2))
-    return Network(two - one, sum(tensor.nbytes for tensor in network.state_dict().values()))
+    return Network(two - one, 2 * one - two, weights_of(network))
 
 
 def _kept(network: nn.Module, pixels: Float[Tensor, "B 3 H H"]) -> int:
-    """Bytes that a forward pass keeps for gradients."""
+    """Bytes that a forward pass keeps for gradients, beside the weights."""
     kept: dict[int, int] = {}  # by place in memory, since layers share what they keep
+    weights = {tensor.untyped_storage().data_ptr() for tensor in network.state_dict().values()}
 
     def note(tensor: Tensor) -> Tensor:
         kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
@@ -105,12 +108,13 @@ def _kept(network: nn.Module, pixels: Float[Tensor, "B 3 H H"]) -> int:
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         outputs = network(pixels)  # as long as it is there, so is what it keeps
     del outputs
-    return sum(kept.values())
+    return sum(size for place, size in kept.items() if place not in weights)
 
 
 def adapter_of(config: Config, feature_count: int) -> Network:
     """The adapter for so many features: it keeps those of an image, with random ones left out, and its embedding."""
-    return Network(4 * (5 * feature_count + 4 * config.dimensions), 4 * (feature_count + 1) * (config.dimensions + 1))
+    kept = 4 * (5 * feature_count + 4 * config.dimensions)
+    return Network(kept, 0, 4 * (feature_count + 1) * (config.dimensions + 1))
 
 
 def features_of(frozen: Encoder) -> int:

@@ -177,7 +177,7 @@ def draw(work: Work, embeddings: Tensor) -> Product:
 
 def test_part(work: Work) -> Part:
     """What the network takes for each test image."""
-    (part,), _ = as_taken(work.frozen, work.test, mirrored=False, on_step=work.progress("test features"))
+    (part,), _ = as_taken(work.frozen, work.test, both_sides=False, on_step=work.progress("test features"))
     return part
 
 

@@ -45,7 +45,7 @@ def test_tsne_leaves_the_global_generators_alone():
     assert (np.random.get_state()[1] == before).all()
 
 
-def test_a_signal_waits_for_the_end_of_a_step(monkeypatch):
+def test_a_signal_acts_between_steps(monkeypatch):
     """Raised within one it can crash the compiled tree, as the signals of the reliability set found."""
     build, trees = openTSNE.tsne.QuadTree, []
 

@@ -12,6 +12,7 @@ from tercet.data.folder import read_folder
 from tercet.errors import ModelError
 from tercet.model.bundle import Bundle, load_bundle
 from tercet.model.encoder import new_encoder
+from tercet.model.fast import FastBackbone
 from tercet.model.head import Head
 from zoo import write_zoo
 
@@ -203,6 +204,15 @@ def test_a_damaged_folder_is_named_in_one_sentence(saved, damage):
         load_bundle(saved)
     assert str(saved) in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_mirrored_filters_of_an_odd_number_are_damage(make_bundle, tmp_path):
+    odd = make_bundle("fast")
+    odd.encoder.backbone = FastBackbone(8, (4, 7), mirrored=True)
+    odd.settings["widths"] = [4, 7]
+    odd.save(tmp_path / "model")
+    with pytest.raises(ModelError, match="is damaged"):
+        load_bundle(tmp_path / "model")
 
 
 def test_a_change_that_fits_is_noticed_by_the_digest(bundle, saved, pictures):

@@ -18,7 +18,7 @@ from tercet.model.fast import (
 
 
 def resolved(*, photographs=True, **settings):
-    return resolve(Config(**settings), image_count=1_000, size=32, flip=photographs)
+    return resolve(Config(**{"size": 32, **settings}), image_count=1_000, size=32, flip=photographs)
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,9 @@ def resolved(*, photographs=True, **settings):
         (False, {"encoder": "classic"}),
         (False, {"encoder": "pretrained"}),
         (False, {"mirrored": False}),
+        (True, {"size": 63}),
+        (True, {"size": 64}),
+        (False, {"size": 65}),  # whose stem drops the last column
     ],
 )
 def test_filters_are_mirrored_where_mirroring_is_allowed(mirrored, settings):
@@ -43,6 +46,9 @@ def test_mirrored_filters_need_even_widths_and_the_fast_encoder():
     assert resolved(widths=(4, 7), flip=False).widths == (4, 7)
     with pytest.raises(UsageError, match=r"^mirrored is True with the encoder 'classic'; expected the encoder 'fast'"):
         resolved(mirrored=True, encoder="classic")
+    for settings, found in (({"flip": False}, "--no-flip"), ({"size": 65}, "--size 65")):
+        with pytest.raises(UsageError, match=rf"^mirrored is True with {found}; expected None,"):
+            resolved(mirrored=True, **settings)
 
 
 def swapped(maps):
@@ -51,7 +57,7 @@ def swapped(maps):
     return torch.cat([other, one], dim=1)
 
 
-@pytest.mark.parametrize("side", [12, 15, 32, 64, 96])
+@pytest.mark.parametrize("side", [10, 11, 15, 32, 63, 64, 96])
 def test_an_image_and_its_mirror_image_have_the_same_embedding(side):
     images = smooth_images(6, side)
     encoder = encoder_for(images, widths=(4, 8))

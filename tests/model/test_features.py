@@ -36,8 +36,8 @@ def passes(monkeypatch):
     return seen
 
 
-def compute(frozen, *parts, mirrored=True, **options):
-    return compute_features(frozen, parts, mirrored=mirrored, **options)[0]
+def compute(frozen, *parts, both_sides=True, **options):
+    return compute_features(frozen, parts, both_sides=both_sides, **options)[0]
 
 
 def test_views_are_the_image_and_its_mirror_image(frozen, tiny_set):
@@ -48,15 +48,15 @@ def test_views_are_the_image_and_its_mirror_image(frozen, tiny_set):
     assert not torch.equal(found.views[:, 0], found.views[:, 1])
     assert torch.equal(found.labels, tiny_set.labels)
     assert found.classes == tiny_set.classes
-    (alone,) = compute(frozen, tiny_set, mirrored=False)
+    (alone,) = compute(frozen, tiny_set, both_sides=False)
     assert torch.equal(alone.views, found.views[:, :1])
     assert torch.equal(judged(found), found.judged)
     assert judged(tiny_set) is tiny_set.images
 
 
 def test_features_from_the_cache_bring_their_seconds_along(frozen, tiny_set):
-    (first,), seconds = compute_features(frozen, [tiny_set], mirrored=True)
-    (again,), same_seconds = compute_features(frozen, [tiny_set], mirrored=True)
+    (first,), seconds = compute_features(frozen, [tiny_set], both_sides=True)
+    (again,), same_seconds = compute_features(frozen, [tiny_set], both_sides=True)
     assert torch.equal(first.views, again.views)
     assert same_seconds == seconds > 0
 
@@ -82,7 +82,7 @@ def test_what_makes_other_features_is_not_taken_from_the_cache(frozen, tiny_set,
         (frozen, tiny_set, False),
     ):
         before = sum(passes)
-        compute(other, images, mirrored=mirrored)
+        compute(other, images, both_sides=mirrored)
         assert sum(passes) == before + len(images) * (1 + mirrored)
 
 

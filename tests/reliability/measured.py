@@ -129,7 +129,7 @@ def features(root):
 
     def work():
         require_training_memory(config, parts, frozen)
-        found, _ = compute_features(frozen, parts, mirrored=True)
+        found, _ = compute_features(frozen, parts, both_sides=True)
         train_encoder(config, *found)
 
     return work

@@ -44,4 +44,4 @@ def test_the_loss_given_takes_the_place_of_the_configured_one(tiny_set, tiny_con
 
 
 def test_images_are_taken_as_they_are_without_a_frozen_network(tiny_set):
-    assert as_taken(None, tiny_set, mirrored=True) == ((tiny_set,), 0.0)
+    assert as_taken(None, tiny_set, both_sides=True) == ((tiny_set,), 0.0)

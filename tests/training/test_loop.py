@@ -182,19 +182,19 @@ def numbered_images(count):
 
 
 def test_mirroring_shows_both_sides_of_every_image_over_two_epochs(tiny_config):
-    config = replace(tiny_config, size=10, crop_padding=0)
+    config = replace(tiny_config, size=10, crop_padding=0, mirrored=False)
     images, indices = numbered_images(64), torch.arange(64) + 1000
     first, second, third = (augment(images, indices, epoch, config, torch.Generator()) for epoch in (0, 1, 2))
     assert torch.equal(first.flip(3), second)
     assert torch.equal(first, third)
     mirrored = (first != images).flatten(1).any(1)
     assert 16 < int(mirrored.sum()) < 48
-    other = augment(images, indices, 0, replace(config, seed=1), torch.Generator())
-    assert not torch.equal(other, first)
+    assert not torch.equal(augment(images, indices, 0, replace(config, seed=1), torch.Generator()), first)
+    assert torch.equal(augment(images, indices, 1, replace(config, mirrored=True), torch.Generator()), images)
 
 
 def test_the_side_of_an_image_does_not_depend_on_its_batch(tiny_config):
-    config = replace(tiny_config, size=10, crop_padding=0)
+    config = replace(tiny_config, size=10, crop_padding=0, mirrored=False)
     images, indices = numbered_images(20), torch.arange(20)
     order = torch.randperm(20, generator=torch.Generator().manual_seed(0))
     together = augment(images, indices, 3, config, torch.Generator())
@@ -203,7 +203,7 @@ def test_the_side_of_an_image_does_not_depend_on_its_batch(tiny_config):
 
 def test_augmentation_follows_the_configuration(tiny_config):
     images, indices = numbered_images(20), torch.arange(20)
-    off = replace(tiny_config, size=10, flip=False, crop_padding=0, cutout=0)
+    off = replace(tiny_config, size=10, flip=False, mirrored=False, crop_padding=0, cutout=0)
     assert torch.equal(augment(images, indices, 0, off, torch.Generator()), images)
     for change in ({"flip": True}, {"crop_padding": 1}, {"cutout": 2}):
         changed = augment(images, indices, 0, replace(off, **change), torch.Generator().manual_seed(0))

@@ -21,7 +21,7 @@ from tercet.interruption import HeldSignals
 PERPLEXITY = 30.0  # van der Maaten and Hinton 2008 advise 5 to 50
 FEWEST_POINTS = 4
 FFT_FROM = 3_000  # rows; there the grid of the interpolated gradient begins to beat the Barnes-Hut tree
-STEPS_HELD = 20  # between looks at whether to end: half a second at 10,000 rows
+STEPS_HELD = 20  # after which a signal acts: half a second at 10,000 rows
 CELL = 2  # side of the grid's cells, where Linderman et al. take 1: less time, nearly the same neighbours (docs/log.md)
 
 
@@ -29,7 +29,7 @@ def tsne(embeddings: Float[Tensor, "N D"], seed: int) -> Float[np.ndarray, "N 2"
     """t-SNE of the embeddings: float32 points in the order of the rows, the same bytes for the same seed.
 
     The perplexity is lowered to (N - 1) / 3 where there are few points. Embeddings that are all equal come out as one
-    shapeless cloud. A signal waits for the end of a step: openTSNE's compiled tree can crash on what is raised within.
+    shapeless cloud. A signal waits for at most 20 steps: openTSNE's compiled code can crash on what is raised in it.
     """
     if len(embeddings) < FEWEST_POINTS:
         raise DataError(

@@ -189,6 +189,8 @@ def _check(settings: Mapping[str, Any]) -> None:
             raise TypeError(f"found {name} {settings.get(name)!r}")
     if min(settings["dimensions"], settings["size"], *settings["widths"]) < 1 or settings["size"] > LARGEST_SIZE:
         raise ValueError("found a size that no training has")
+    if settings.get("mirrored") and any(width % 2 for width in settings["widths"]):
+        raise ValueError("found mirrored filters of an odd number")
 
 
 def _parts(encoder: nn.Module, head: nn.Module) -> nn.ModuleDict:

@@ -3,8 +3,9 @@
 Its shape is from Jordan, 94% on CIFAR-10 in 3.29 seconds on a single GPU, 2024: a fixed stem, and pooling before the
 first normalisation of each group. Ours whitens 12 strong directions of 3x3 patches in place of all 12 of 2x2 ones, half
 of which are mostly noise in JPEG images. Where a mirrored image still shows its class, half of its filters are the
-mirror images of the other half, so that an image and its mirror image have the same embedding: Cohen and Welling, Group
-equivariant convolutional networks, ICML 2016, for the group of one reflection.
+mirror images of the other half, so that an image and its mirror image have the same embedding: its layers are
+equivariant under the reflection, their maximum invariant (Cohen and Welling, Group equivariant convolutional networks,
+ICML 2016). Knows nothing of losses, labels and files.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ class FastBackbone(nn.Module):
     """Whitening stem, one group of convolutions for each halving of the image, maximum over what is left, linear.
 
     With a `stride` of 2 the patches are of 2x2 pixels and do not overlap: a quarter of the places, and still every
-    pixel in one; the mirrored one then takes images of an even side.
+    pixel in one; the mirrored one then takes images of an even side. `plain` makes the groups of one not mirrored.
     """
 
     def __init__(

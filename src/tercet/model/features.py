@@ -70,10 +70,10 @@ def compute_features(
     frozen: Encoder,
     parts: Sequence[ImageSet],
     *,
-    mirrored: bool,
+    both_sides: bool,
     on_step: Callable[[int, int], None] = lambda *_: None,
 ) -> tuple[list[FeatureSet], float]:
-    """The features of several parts of a data set, each image with a second view if `mirrored`, and their seconds.
+    """The features of several parts of a data set, each image with a mirrored view if `both_sides`, and their seconds.
 
     The seconds are those of computing them, whenever that was: features from the cache bring theirs along.
 
@@ -83,7 +83,7 @@ def compute_features(
     places = [(part, index) for part, images in enumerate(parts) for index in range(len(images))]
     digests = [hashlib.sha256(image.numpy().tobytes()).digest() for images in parts for image in images.images]
     order = sorted(range(len(places)), key=digests.__getitem__)
-    network = f"{FORMAT_VERSION} {torch.__version__} {mirrored} {frozen.size} {digest(frozen)}".encode()
+    network = f"{FORMAT_VERSION} {torch.__version__} {both_sides} {frozen.size} {digest(frozen)}".encode()
     network += _answer(frozen)
     views, seconds = torch.empty(0), 0.0
     on_step(0, len(order))
@@ -95,7 +95,7 @@ def compute_features(
         if kept is None:
             started = time.perf_counter()
             images = torch.stack([parts[part].images[index] for part, index in map(places.__getitem__, chosen)])
-            kept = _see(frozen, images, mirrored), time.perf_counter() - started
+            kept = _see(frozen, images, both_sides), time.perf_counter() - started
             _save(file, *kept)
         found = kept[0]
         seconds += kept[1]
@@ -113,8 +113,8 @@ def _answer(frozen: Encoder) -> bytes:
     return embed(frozen, image).half().numpy().tobytes()
 
 
-def _see(frozen: Encoder, images: UInt8[Tensor, "B 3 H H"], mirrored: bool) -> Float16[Tensor, "B V F"]:
-    seen = [images, images.flip(3)] if mirrored else [images]
+def _see(frozen: Encoder, images: UInt8[Tensor, "B 3 H H"], both_sides: bool) -> Float16[Tensor, "B V F"]:
+    seen = [images, images.flip(3)] if both_sides else [images]
     # In float32 whatever is asked for: in bfloat16 features err by 7 % (docs/log.md, 2026-11-24).
     features = torch.stack([embed(frozen, view) for view in seen], dim=1).half()
     if not bool(torch.isfinite(features).all()):

@@ -62,7 +62,7 @@ def train_bundle(
     `frozen` gives the features that are trained on where that is not done on the images themselves.
     """
     (train_part, validation_part), feature_seconds = as_taken(
-        frozen, train, validation, mirrored=bool(config.flip), on_step=partial(on_progress, "features")
+        frozen, train, validation, both_sides=bool(config.flip), on_step=partial(on_progress, "features")
     )
     network, records = train_encoder(
         config,
@@ -118,13 +118,13 @@ def _fit_head(
 
 
 def as_taken(
-    frozen: Encoder | None, *parts: ImageSet, mirrored: bool, on_step: OnStep = lambda *_: None
+    frozen: Encoder | None, *parts: ImageSet, both_sides: bool, on_step: OnStep = lambda *_: None
 ) -> tuple[Sequence[Part], float]:
     """The parts as the network that learns takes them, and the seconds it took to make them so.
 
     They are the images, or the features that the frozen network gives.
     """
-    return (parts, 0.0) if frozen is None else compute_features(frozen, parts, mirrored=mirrored, on_step=on_step)
+    return (parts, 0.0) if frozen is None else compute_features(frozen, parts, both_sides=both_sides, on_step=on_step)
 
 
 def image_encoder(frozen: Encoder | None, network: nn.Module) -> Encoder:

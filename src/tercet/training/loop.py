@@ -168,9 +168,10 @@ def augment(
     """Mirror, crop and blank out parts of a batch. Images larger than the network's size need no mirrored border.
 
     Mirroring alternates: half of the images, drawn by the seed, are mirrored in even passes and the others in odd ones,
-    so a pair of passes shows both sides of every image in it. Reference: Jordan 2024.
+    so a pair of passes shows both sides of every image in it. Reference: Jordan 2024. An encoder of mirrored filters
+    embeds both alike and does without.
     """
-    if config.flip:
+    if config.flip and not config.mirrored:
         # A multiplicative hash of (seed, index): its top bit is the image's side in pass 0.
         sides = (indices * 2_654_435_761 + derived_seed(config.seed, "flip") % 2**31) // 2**31 % 2
         images = flip(images, (sides + number) % 2 == 1)
