@@ -145,6 +145,7 @@ def resolve(config: Config, *, image_count: int, size: int, flip: bool, has_weig
     pretrained encoder are installed.
     """
     size = config.size or size
+    flip = flip if config.flip is None else config.flip
     encoder = config.encoder or ("pretrained" if has_weights and size >= PRETRAINED_SIZE else "fast")
     if encoder == "fast" and not config.widths:
         raise UsageError("--widths is empty; expected a number for each group of the fast encoder.")
@@ -157,7 +158,8 @@ def resolve(config: Config, *, image_count: int, size: int, flip: bool, has_weig
     single = config.mining or not config.normalize or encoder == "pretrained"
     loss = config.loss or ("triplet" if single else "proxy-triplet")
     margins = {"proxy-triplet": 0.2, "centroid-triplet": 0.0}  # docs/log.md, 2026-11-28
-    can_mirror = size < HALVED_SIZE or size % 2 == 0  # the stem of larger ones drops the last column of an odd side
+    # The stem of larger images drops the last column of an odd side.
+    can_mirror = encoder == "fast" and flip and (size < HALVED_SIZE or size % 2 == 0)
     triplet_margin = 0.25 if config.normalize else 1.0  # docs/log.md, 2026-11-23; raw: the original project
     filled: dict[str, Any] = {
         "size": size,
@@ -170,15 +172,15 @@ def resolve(config: Config, *, image_count: int, size: int, flip: bool, has_weig
         "learning_rate": ADAPTER_RATE if encoder == "pretrained" else rates[optimizer],
         "fewest_steps": ADAPTER_STEPS if encoder == "pretrained" else FEWEST_STEPS,
         "flip": flip,
-        "mirrored": encoder == "fast" and can_mirror and (flip if config.flip is None else config.flip),
+        "mirrored": can_mirror,
     }
     unset = {name: value for name, value in filled.items() if getattr(config, name) is None}
     resolved = replace(config, batch_size=batch_size, **unset)
-    if resolved.mirrored and encoder != "fast":
-        raise UsageError(f"mirrored is True with the encoder {encoder!r}; expected the encoder 'fast', which alone is.")
-    if resolved.mirrored and not (can_mirror and resolved.flip):
-        found = "--no-flip" if can_mirror else f"--size {size}"
-        raise UsageError(f"mirrored is True with {found}; expected None, by which it follows from the other settings.")
+    if resolved.mirrored and not can_mirror:
+        raise UsageError(
+            f"mirrored is True with the encoder {encoder!r}, flip {flip} and size {size}; expected None, or 'fast', "
+            f"True and a size that is even or below {HALVED_SIZE}."
+        )
     if resolved.mirrored and (odd := [width for width in resolved.widths if width % 2]):
         raise UsageError(
             f"--widths holds {odd[0]}; expected even numbers, since half of the filters mirror the rest, or --no-flip."

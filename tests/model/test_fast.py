@@ -40,14 +40,18 @@ def test_filters_are_mirrored_where_mirroring_is_allowed(mirrored, settings):
     assert resolved(**settings).mirrored is mirrored
 
 
-def test_mirrored_filters_need_even_widths_and_the_fast_encoder():
+def test_mirrored_filters_are_refused_where_they_would_not_be_exact():
     with pytest.raises(UsageError, match=r"^--widths holds 7; expected even numbers, since .*, or --no-flip\.$"):
         resolved(widths=(4, 7))
     assert resolved(widths=(4, 7), flip=False).widths == (4, 7)
-    with pytest.raises(UsageError, match=r"^mirrored is True with the encoder 'classic'; expected the encoder 'fast'"):
-        resolved(mirrored=True, encoder="classic")
-    for settings, found in (({"flip": False}, "--no-flip"), ({"size": 65}, "--size 65")):
-        with pytest.raises(UsageError, match=rf"^mirrored is True with {found}; expected None,"):
+    for settings, found in (
+        ({"encoder": "classic"}, "'classic', flip True and size 32"),
+        ({"flip": False}, "'fast', flip False and size 32"),
+        ({"size": 65}, "'fast', flip True and size 65"),
+    ):
+        with pytest.raises(
+            UsageError, match=rf"^mirrored is True with the encoder {found}; expected None, or 'fast', "
+        ):
             resolved(mirrored=True, **settings)
 
 

@@ -29,7 +29,8 @@ def tsne(embeddings: Float[Tensor, "N D"], seed: int) -> Float[np.ndarray, "N 2"
     """t-SNE of the embeddings: float32 points in the order of the rows, the same bytes for the same seed.
 
     The perplexity is lowered to (N - 1) / 3 where there are few points. Embeddings that are all equal come out as one
-    shapeless cloud. A signal waits for at most 20 steps: openTSNE's compiled code can crash on what is raised in it.
+    shapeless cloud. A signal waits for up to 20 steps, the first of them for the neighbours as well: compiled code of
+    openTSNE can crash on what is raised in it.
     """
     if len(embeddings) < FEWEST_POINTS:
         raise DataError(
