@@ -77,7 +77,12 @@ def measure(seed: int) -> None:
     methods = {}
     for class_weight in ("none", "balanced"):
         head, _ = fit_head(
-            *pairs[:2], class_count=len(train.classes), hidden=HIDDEN, seed=seed, class_weight=class_weight
+            *pairs[:2],
+            class_counts=train.class_counts(),
+            hidden=HIDDEN,
+            seed=seed,
+            class_weight=class_weight,
+            label_smoothing=config.label_smoothing,
         )
         methods[f"triplet, MLP head, class_weight {class_weight}"] = head(pairs[2][0]).detach()
     methods["triplet, kNN"] = fit_knn(*pairs[:2], len(train.classes))(pairs[2][0])

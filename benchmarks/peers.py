@@ -158,7 +158,7 @@ def finish(
     dataset: Dataset,
 ) -> None:
     """Judge the frozen embedding and append the record."""
-    figures, _, (embeddings, labels) = read_off(network, *parts(dataset, key["seed"]), dataset.test, config)
+    figures, (embeddings, labels) = read_off(network, *parts(dataset, key["seed"]), dataset.test, config)
     record = {
         **key,
         "data": JPEG_NOTE if dataset.name.startswith("cifar10-jpeg") else dataset.name,

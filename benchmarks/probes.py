@@ -13,16 +13,21 @@ from tercet.data.imageset import ImageSet
 from tercet.geometry.metrics import expected_calibration_error, retrieval
 from tercet.model.embed import embed
 from tercet.model.head import Head
-from tercet.training.head import HIDDEN, fit_head
+from tercet.training.bundle import Pair, embed_some
+from tercet.training.head import HIDDEN, fit_head, head_images
 from tercet.training.randomness import derived_generator
-
-Pair = tuple[Tensor, Tensor]  # embeddings [N, D] and labels [N]
 
 
 def fit_probe(train: Pair, validation: Pair, class_count: int, config: Config) -> tuple[Head, float]:
     """The small network on frozen embeddings, as tercet fits it, and its accuracy on the validation part."""
     head, history = fit_head(
-        train, validation, class_count=class_count, hidden=HIDDEN, seed=config.seed, class_weight=config.class_weight
+        train,
+        validation,
+        class_counts=torch.bincount(train[1], minlength=class_count).tolist(),
+        hidden=HIDDEN,
+        seed=config.seed,
+        class_weight=config.class_weight,
+        label_smoothing=config.label_smoothing,
     )
     return head.eval(), float(history[-1]["validation_accuracy"])
 
@@ -65,17 +70,19 @@ def search(embeddings: Tensor, labels: Tensor) -> dict[str, float]:
 
 
 def embedded(network: nn.Module, train: ImageSet, validation: ImageSet, config: Config) -> tuple[Pair, Pair]:
-    """Both parts at the precision of training."""
-    first, second = (
-        (embed(network, part.images, precision=config.precision), part.labels) for part in (train, validation)
+    """What the head learns from, and the validation part, at the precision of training."""
+    chosen = head_images(train.labels, config.head_images, config.seed)
+    read = embed_some(network, train, chosen, config.precision).tensors["embeddings"]
+    return (read, train.labels[chosen]), (
+        embed(network, validation.images, precision=config.precision),
+        validation.labels,
     )
-    return first, second
 
 
 def read_off(
     network: nn.Module, train: ImageSet, validation: ImageSet, test: ImageSet, config: Config
-) -> tuple[dict[str, float], Pair, Pair]:
-    """The figures of a frozen embedding with the small network on it; then the embedded training and test part.
+) -> tuple[dict[str, float], Pair]:
+    """The figures of a frozen embedding with the small network on it; then the embedded test part.
 
     The training part is embedded at the precision of training, the test part in float32 as a Bundle does it.
     """
@@ -88,4 +95,4 @@ def read_off(
         "head_calibration_error": error,
         "head_validation_accuracy": validation_accuracy,
     }
-    return figures | search(embeddings, test.labels), pairs[0], (embeddings, test.labels)
+    return figures | search(embeddings, test.labels), (embeddings, test.labels)

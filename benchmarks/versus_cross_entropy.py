@@ -33,6 +33,7 @@ from tercet.config import PRESETS, Config, resolve
 from tercet.data.imageset import ImageSet
 from tercet.data.sources import Dataset, open_dataset
 from tercet.evaluation.baselines import train_cnn
+from tercet.model.embed import embed
 from tercet.preparation import JPEG_NOTE, choose_device, fitting_precision
 from tercet.run_folder import commit, machine
 from tercet.training.checkpoint import Checkpoint, History
@@ -134,15 +135,15 @@ def measure(method: str, seed: int, dataset: Dataset, paced: dict[str, Any]) -> 
         return
     network, history = train_method(method, config, train, validation)
     encoder = network if method == OURS else network[0]
-    figures, pair, (embeddings, labels) = read_off(encoder, train, validation, dataset.test, config)
+    figures, (embeddings, labels) = read_off(encoder, train, validation, dataset.test, config)
     figures["accuracy"], figures["calibration_error"] = figures["head_accuracy"], figures["head_calibration_error"]
     if method == TWIN:  # the test images' embeddings in float32, through the layer that was trained on them
         shares = probabilities(network[1].cpu(), embeddings)
         figures["accuracy"], figures["calibration_error"] = judge(shares, labels)
     for share in FEW_LABELS:
         chosen = stratified(train.labels, share, seed)
-        few = hold_out((pair[0][chosen], pair[1][chosen]), HELD_OUT, seed)
-        head, _ = fit_probe(*few, len(train.classes), config)
+        few = embed(encoder, train.images[chosen], precision=config.precision), train.labels[chosen]
+        head, _ = fit_probe(*hold_out(few, HELD_OUT, seed), len(train.classes), config)
         figures[f"accuracy_{round(100 * share)}_percent"] = judge(probabilities(head, embeddings), labels)[0]
     record = {
         **key,

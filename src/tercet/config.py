@@ -49,8 +49,9 @@ class Config:
     skip_share: float = 0.5  # of each class, what a pass leaves out as learnt: docs/log.md, 2026-11-24
     warmup_share: float = 0.1  # of all steps, linearly up; then linearly down to zero: a guess
     averaging: float = 0.95  # decay a step of the running average of the weights: a guess
+    head_images: int = 2_000  # of a class, at most, that the head learns from: docs/log.md, 2026-11-28
     class_weight: str = "balanced"  # of the head; better for rare classes and all in all: docs/log.md, 2026-11-24
-    label_smoothing: float = 0.1  # of "proxy-triplet" and of the CNN baseline; Szegedy et al. 2016
+    label_smoothing: float = 0.1  # of "proxy-triplet", the head and the CNN baseline; Szegedy et al. 2016
 
     # Augmentation
     flip: bool | None = None  # whether a mirrored image still shows its class
@@ -114,7 +115,16 @@ KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
 }
 # The fast encoder halves the 8 patches across an image of 10 pixels three times.
-LEAST = {"size": 10, "margin": 0, "epochs": 0.001, "batch_size": 8, "dimensions": 1, "seed": 0, "fewest_steps": 1}
+LEAST = {
+    "size": 10,
+    "margin": 0,
+    "epochs": 0.001,
+    "batch_size": 8,
+    "dimensions": 1,
+    "seed": 0,
+    "fewest_steps": 1,
+    "head_images": 1,
+}
 LARGEST_SIZE = 224  # what most networks for photographs take; our own are not made for more
 
 # Pixels of a batch, so that what a step keeps for its gradients stays under 1.5 GB in float32: an image of 32 takes
@@ -133,7 +143,7 @@ DEFAULT_MODEL = "cifar10"  # comes with tercet; models/cifar10/README.md is its 
 
 PRESETS = {  # benchmarks/results/reference.jsonl is of older ones
     "quick": Config(),  # benchmarks/results/time_to_accuracy.jsonl
-    "standard": Config(widths=(64, 256, 512), epochs=7),  # docs/log.md, 2026-11-28
+    "standard": Config(widths=(64, 256, 512), epochs=7.6),  # docs/log.md, 2026-11-28
     "full": Config(widths=(64, 256, 256), epochs=20, crop_padding=4, cutout=8),  # docs/log.md, 2026-11-25
 }
 

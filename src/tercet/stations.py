@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
@@ -18,10 +18,9 @@ from tercet.evaluation.verdict import verdict_of_one
 from tercet.files import write_arrays
 from tercet.geometry.metrics import expected_calibration_error, retrieval
 from tercet.memory import peak_memory_bytes
-from tercet.model.embed import embed
 from tercet.model.features import Part, judged
 from tercet.preparation import Work
-from tercet.training.bundle import Learned, as_taken, train_bundle
+from tercet.training.bundle import Learned, as_taken, embed_all, train_bundle
 from tercet.training.losses import Loss
 from tercet.training.stages import Product, timed
 
@@ -45,21 +44,22 @@ def learn(work: Work, loss: Loss | None = None) -> Learned:
     return learned
 
 
-def fit_readers(work: Work, learned: Learned, embeddings: Tensor) -> dict[str, Product]:
-    """The methods that take embeddings, and what they make of the test part: the head, a linear layer, the nearest."""
-    train_pair = (learned.train_embeddings, work.train.labels)
-    validation_pair = (learned.validation_embeddings, work.validation.labels)
-    class_count = len(work.train.classes)
+def fit_readers(work: Work, learned: Learned, gallery: Tensor, embeddings: Tensor) -> dict[str, Product]:
+    """The methods that take embeddings, and what they make of the test part: the head, a linear layer, the nearest.
+
+    The nearest are sought in the `gallery`, which holds all training images.
+    """
     fits: dict[str, Callable[[], Classify]] = {
         "triplet_mlp_head": lambda: learned.bundle.probabilities,
         "triplet_linear_head": lambda: fit_linear(
-            train_pair,
-            validation_pair,
-            class_count=class_count,
+            learned.read,
+            learned.validation_read,
+            class_counts=work.train.class_counts(),
             seed=work.config.seed,
             class_weight=work.config.class_weight,
+            label_smoothing=work.config.label_smoothing,
         ),
-        "triplet_knn": lambda: fit_knn(train_pair, validation_pair, class_count),
+        "triplet_knn": lambda: fit_knn((gallery, work.train.labels), learned.validation_read, len(work.train.classes)),
     }
     return {name: work.stages.once(name, partial(judged_once, fit, embeddings)) for name, fit in fits.items()}
 
@@ -107,18 +107,23 @@ def judge(work: Work, learned: Learned) -> Results:
     """Read the test set once a method; write predictions, embeddings and the projection."""
     test = work.test
     taken = judged(test_part(work))
-    embedded = work.stages.once("test_embeddings", partial(embed_test, learned, taken))
-    embeddings = embedded.tensors["embeddings"]
-    methods = fit_readers(work, learned, embeddings) | fit_baselines(work, learned, taken)
+    # In float32, as the Bundle does. Features are kept in half precision, so one that stands on a frozen network may
+    # differ in the fourth digit.
+    embedded = work.stages.once("test_embeddings", partial(embed_all, learned.network, taken, "fp32"))
+    embedded_train = work.stages.once(
+        "train_embeddings", partial(embed_all, learned.network, judged(learned.train), work.config.precision)
+    )
+    embeddings, gallery = embedded.tensors["embeddings"], embedded_train.tensors["embeddings"]
+    methods = fit_readers(work, learned, gallery, embeddings) | fit_baselines(work, learned, taken)
+    seconds = fit_seconds(methods, learned, embedded_train.record["seconds"])
     probabilities = {name: method.tensors["probabilities"] for name, method in methods.items()}
     ours = probabilities["triplet_mlp_head"]
     projection_seconds = project(work, embeddings)
-    trained = (work.train, learned.train_embeddings)
-    save_examples(work.folder.path, trained, (test, embeddings), ours, work.config.seed)
+    save_examples(work.folder.path, (work.train, gallery), (test, embeddings), ours, work.config.seed)
     save_training_images(work.folder.path, work.train, work.config.seed)
     write_arrays(
         work.folder.embeddings,
-        train=learned.train_embeddings.numpy(),
+        train=gallery.numpy(),
         train_labels=work.train.labels.numpy(),
         test=embeddings.numpy(),
         test_labels=test.labels.numpy(),
@@ -129,7 +134,7 @@ def judge(work: Work, learned: Learned) -> Results:
     return Results(
         data={key: value for key, value in work.data.items() if key != "load_seconds"},
         methods={
-            name: method_figures(shares, test.labels, test.classes, fit_seconds(methods[name], name, learned))
+            name: method_figures(shares, test.labels, test.classes, seconds[name])
             for name, shares in probabilities.items()
         },
         retrieval={"recall@1": recall_at_1, "map@r": map_at_r},
@@ -138,7 +143,7 @@ def judge(work: Work, learned: Learned) -> Results:
         timing={
             "load_seconds": work.data["load_seconds"],
             "feature_seconds": round(learned.feature_seconds, 3),
-            "encoder_seconds": round(learned.encoder_seconds, 3),
+            "encoder_seconds": round(learned.encoder_seconds + learned.embedding_seconds, 3),
             "head_seconds": round(learned.head_seconds, 3),
             "embed_test_seconds": round(embedded.record["seconds"], 3),
             "projection_seconds": round(projection_seconds, 3),
@@ -147,12 +152,16 @@ def judge(work: Work, learned: Learned) -> Results:
     )
 
 
-def fit_seconds(method: Product, name: str, learned: Learned) -> float:
-    """The seconds until a method could classify: of one that reads embeddings, the encoder's too."""
-    seconds = float(method.record["seconds"])
-    if name == "triplet_mlp_head":
-        seconds = learned.head_seconds
-    return seconds + (learned.encoder_seconds if name.startswith("triplet") else 0.0)
+def fit_seconds(methods: Mapping[str, Product], learned: Learned, gallery_seconds: float) -> dict[str, float]:
+    """The seconds until each method could classify: of one that reads embeddings, the encoder's and theirs too."""
+    seconds = {name: float(method.record["seconds"]) for name, method in methods.items()}
+    seconds["triplet_mlp_head"] = learned.head_seconds
+    embedding = {
+        "triplet_mlp_head": learned.embedding_seconds,
+        "triplet_linear_head": learned.embedding_seconds,
+        "triplet_knn": gallery_seconds,
+    }
+    return seconds | {name: seconds[name] + learned.encoder_seconds + more for name, more in embedding.items()}
 
 
 def project(work: Work, embeddings: Tensor) -> float:
@@ -179,12 +188,3 @@ def test_part(work: Work) -> Part:
     """What the network takes for each test image."""
     (part,), _ = as_taken(work.frozen, work.test, both_sides=False, on_step=work.progress("test features"))
     return part
-
-
-def embed_test(learned: Learned, taken: Tensor) -> Product:
-    """What the network makes of the test part, in float32 as the Bundle does.
-
-    Features are kept in half precision, so a Bundle that stands on a frozen network may differ in the fourth digit.
-    """
-    embeddings, seconds = timed(lambda: embed(learned.network, taken))
-    return Product({"embeddings": embeddings}, {"seconds": seconds})

@@ -22,7 +22,7 @@ def accuracy(read, data):
 
 
 def test_a_linear_layer_reads_separable_clouds():
-    assert accuracy(fit_linear(blobs(90, 0), blobs(30, 1), class_count=3, seed=0), blobs(60, 2)) > 0.95
+    assert accuracy(fit_linear(blobs(90, 0), blobs(30, 1), class_counts=[1] * 3, seed=0), blobs(60, 2)) > 0.95
 
 
 def test_neighbours_read_separable_clouds():

@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 
 from tercet.training.bundle import as_taken, train_bundle
+from tercet.training.head import head_images
 
 
 def test_encoder_and_head_make_a_bundle(tiny_set, tiny_config, monkeypatch):
@@ -24,11 +25,23 @@ def test_encoder_and_head_make_a_bundle(tiny_set, tiny_config, monkeypatch):
     phases = [record["phase"] for record in learned.history]
     assert phases == sorted(phases)  # the encoder first
     assert set(phases) == {"encoder", "head"}
-    assert learned.train_embeddings.shape == (len(train), 8)
-    assert learned.validation_embeddings.shape == (len(validation), 8)
-    images = validation.images.permute(0, 2, 3, 1).numpy()
-    torch.testing.assert_close(torch.from_numpy(learned.bundle.embed(images)), learned.validation_embeddings)
+    for (embeddings, labels), part in ((learned.read, train), (learned.validation_read, validation)):
+        images = part.images.permute(0, 2, 3, 1).numpy()
+        torch.testing.assert_close(torch.from_numpy(learned.bundle.embed(images)), embeddings)
+        assert torch.equal(labels, part.labels)
     assert learned.feature_seconds == 0 < learned.encoder_seconds
+    assert learned.embedding_seconds > 0
+
+
+def test_the_head_learns_from_some_images_of_each_class(tiny_set, tiny_config, monkeypatch):
+    monkeypatch.setattr("tercet.training.bundle.COPIED_IMAGES", 3)
+    train, validation = tiny_set.split(0)
+    learned = train_bundle(replace(tiny_config, epochs=1, head_images=4), train, validation)
+    chosen = head_images(train.labels, 4, tiny_config.seed)
+    images = train.images[chosen].permute(0, 2, 3, 1).numpy()
+    torch.testing.assert_close(torch.from_numpy(learned.bundle.embed(images)), learned.read[0])
+    assert learned.read[1].tolist() == train.labels[chosen].tolist()
+    assert len(chosen) == 8
 
 
 def test_the_loss_given_takes_the_place_of_the_configured_one(tiny_set, tiny_config):

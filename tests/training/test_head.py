@@ -3,7 +3,7 @@ import torch
 
 from tercet.model.head import Head
 from tercet.training import head as module
-from tercet.training.head import fit_head
+from tercet.training.head import fit_head, head_images
 
 
 def blobs(count, seed, spread=0.5):
@@ -21,7 +21,7 @@ def few_but_large_steps(monkeypatch):
 
 @pytest.mark.parametrize("hidden", [None, 16])
 def test_reads_separable_classes(hidden):
-    head, history = fit_head(blobs(90, 0), blobs(30, 1), class_count=3, hidden=hidden, seed=0)
+    head, history = fit_head(blobs(90, 0), blobs(30, 1), class_counts=[1] * 3, hidden=hidden, seed=0)
     embeddings, labels = blobs(60, 2)
     assert float((head(embeddings).argmax(1) == labels).float().mean()) > 0.95
     assert history[-1]["validation_accuracy"] > 0.95
@@ -35,7 +35,9 @@ def test_the_hidden_layer_reads_what_a_linear_one_cannot():
         return torch.nn.functional.normalize(points, dim=1) * (1 + 2 * labels[:, None]), labels
 
     accuracies = [
-        fit_head(rings(200, 0), rings(100, 1), class_count=2, hidden=hidden, seed=0)[1][-1]["validation_accuracy"]
+        fit_head(rings(200, 0), rings(100, 1), class_counts=[1] * 2, hidden=hidden, seed=0)[1][-1][
+            "validation_accuracy"
+        ]
         for hidden in (None, 32)
     ]
     assert accuracies[0] < 0.75 < 0.95 < accuracies[1]
@@ -44,7 +46,7 @@ def test_the_hidden_layer_reads_what_a_linear_one_cannot():
 def test_standardises_by_the_training_part():
     (embeddings, labels), validation = blobs(90, 0), blobs(30, 1)
     embeddings[:, 2] = 7.0  # a dead dimension must not divide by zero
-    head, _ = fit_head((embeddings, labels), validation, class_count=3, hidden=None, seed=0)
+    head, _ = fit_head((embeddings, labels), validation, class_counts=[1] * 3, hidden=None, seed=0)
     torch.testing.assert_close(head.mean, embeddings.mean(0))
     torch.testing.assert_close(head.std[:2], embeddings[:, :2].std(0, correction=0))
     assert float(head.std[2]) > 0
@@ -62,14 +64,17 @@ def test_validation_chooses_the_weight_decay(monkeypatch, class_weight, score):
 
     monkeypatch.setattr(module, "WEIGHT_DECAYS", tuple(scores))
     monkeypatch.setattr(module, "_fit", fit)
-    _, history = fit_head(blobs(6, 0), blobs(3, 1), class_count=3, hidden=None, seed=0, class_weight=class_weight)
+    _, history = fit_head(
+        blobs(6, 0), blobs(3, 1), class_counts=[1] * 3, hidden=None, seed=0, class_weight=class_weight
+    )
     assert history[-1]["weight_decay"] == 0.1  # the smaller of two that tie
 
 
 def test_the_seed_decides_and_the_global_state_does_not():
     before = torch.get_rng_state()
     first, again, other = (
-        fit_head(blobs(30, 0), blobs(9, 1), class_count=3, hidden=4, seed=seed)[0].state_dict() for seed in (0, 0, 1)
+        fit_head(blobs(30, 0), blobs(9, 1), class_counts=[1] * 3, hidden=4, seed=seed)[0].state_dict()
+        for seed in (0, 0, 1)
     )
     assert all(map(torch.equal, first.values(), again.values()))
     assert not torch.equal(first["layers.0.weight"], other["layers.0.weight"])
@@ -77,11 +82,35 @@ def test_the_seed_decides_and_the_global_state_does_not():
 
 
 def test_takes_enough_steps_where_images_are_few_and_enough_epochs_where_they_are_many(monkeypatch):
-    _, history = fit_head(blobs(30, 0), blobs(9, 1), class_count=3, hidden=None, seed=0)
+    _, history = fit_head(blobs(30, 0), blobs(9, 1), class_counts=[1] * 3, hidden=None, seed=0)
     assert (len(history), history[-1]["step"]) == (60, 60)  # one batch an epoch
     monkeypatch.setattr(module, "BATCH", 3)
-    _, history = fit_head(blobs(30, 0), blobs(9, 1), class_count=3, hidden=None, seed=0)
+    _, history = fit_head(blobs(30, 0), blobs(9, 1), class_counts=[1] * 3, hidden=None, seed=0)
     assert (len(history), history[-1]["step"]) == (module.EPOCHS, 10 * module.EPOCHS)
+
+
+def test_draws_so_many_of_a_class_and_all_of_a_rare_one():
+    labels = torch.tensor([2] * 3 + [0] * 40 + [2])  # none of class 1
+    chosen, again, other = (head_images(labels, 5, seed) for seed in (0, 0, 1))
+    assert torch.bincount(labels[chosen]).tolist() == [5, 0, 4]
+    assert torch.equal(chosen, chosen.unique())  # in order, none twice
+    assert torch.equal(chosen, again)
+    assert not torch.equal(chosen, other)
+
+
+@pytest.mark.parametrize(("class_weight", "ratio"), [("none", 4.0), ("balanced", 1.0)])
+def test_what_was_drawn_counts_for_what_it_was_drawn_from(monkeypatch, class_weight, ratio):
+    seen = []
+
+    def fit(train, validation, weights, **_):
+        seen.append(weights * torch.bincount(train[1]))  # what a class counts in the loss
+        return Head(3, 3, None), [{"balanced_validation_accuracy": 1.0, "validation_accuracy": 1.0}]
+
+    monkeypatch.setattr(module, "_fit", fit)
+    drawn = torch.zeros(30, 3), torch.tensor([0] * 10 + [1] * 10 + [2] * 10)
+    fit_head(drawn, drawn, class_counts=[40, 10, 10], hidden=None, seed=0, class_weight=class_weight)
+    assert float(seen[0][0] / seen[0][1]) == pytest.approx(ratio)
+    assert float(seen[0][1] / seen[0][2]) == pytest.approx(1.0)
 
 
 def test_balanced_weights_find_the_rare_class_and_choose_by_it():
@@ -92,7 +121,7 @@ def test_balanced_weights_find_the_rare_class_and_choose_by_it():
     pair = (embeddings, labels)
     recalls = {}
     for class_weight in ("none", "balanced"):
-        head, history = fit_head(pair, pair, class_count=2, hidden=None, seed=0, class_weight=class_weight)
+        head, history = fit_head(pair, pair, class_counts=[380, 20], hidden=None, seed=0, class_weight=class_weight)
         found = head(embeddings).argmax(1) == labels
         recalls[class_weight] = float(found[labels == 1].float().mean())
         assert history[-1]["validation_accuracy"] == pytest.approx(float(found.float().mean()))

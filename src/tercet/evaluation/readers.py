@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float, Int64
@@ -19,12 +19,21 @@ def fit_linear(
     train: tuple[Float[Tensor, "N D"], Int64[Tensor, " N"]],
     validation: tuple[Float[Tensor, "V D"], Int64[Tensor, " V"]],
     *,
-    class_count: int,
+    class_counts: Sequence[int],
     seed: int,
     class_weight: str = "balanced",
+    label_smoothing: float = 0.0,
 ) -> Read:
     """One linear layer, fitted as the head is: the field's usual probe of an embedding."""
-    head, _ = fit_head(train, validation, class_count=class_count, hidden=None, seed=seed, class_weight=class_weight)
+    head, _ = fit_head(
+        train,
+        validation,
+        class_counts=class_counts,
+        hidden=None,
+        seed=seed,
+        class_weight=class_weight,
+        label_smoothing=label_smoothing,
+    )
     return lambda embeddings: torch.softmax(head(embeddings).detach(), dim=1)
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import torch
+from jaxtyping import Int64
 from torch import Tensor, nn
 
 from tercet.config import Config
@@ -24,10 +26,13 @@ from tercet.model.head import Head
 from tercet.model.pretrained import own_network
 from tercet.training.checkpoint import Checkpoint, History
 from tercet.training.encoder import train_encoder
-from tercet.training.head import HIDDEN, fit_head
+from tercet.training.head import HIDDEN, fit_head, head_images
 from tercet.training.loop import OnStep
 from tercet.training.losses import Loss
 from tercet.training.stages import NOWHERE, Product, Stages, timed
+
+Pair = tuple[Tensor, Tensor]  # embeddings [N, D] and labels [N]
+COPIED_IMAGES = 1_000  # at a time, where not all are embedded
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +44,11 @@ class Learned:
     history: History
     train: Part
     validation: Part
-    train_embeddings: Tensor
-    validation_embeddings: Tensor
+    read: Pair  # embeddings and labels of the training images that the head learnt from
+    validation_read: Pair
     feature_seconds: float  # 0 where there are none
-    encoder_seconds: float  # features, steps and the embedding of the training part
+    encoder_seconds: float  # features and steps
+    embedding_seconds: float  # of what the head learns from
     head_seconds: float
 
 
@@ -72,12 +78,16 @@ def train_bundle(
         checkpoint=checkpoint,
         on_step=partial(on_progress, "encoder"),
     )
-    embedded = stages.once("train_embeddings", partial(_embed, network, train_part, config))
-    embedded_validation = stages.once("validation_embeddings", partial(_embed, network, validation_part, config))
-    train_embeddings = embedded.tensors["embeddings"]
-    validation_embeddings = embedded_validation.tensors["embeddings"]
-    pairs = (train_embeddings, train.labels), (validation_embeddings, validation.labels)
-    fitted = stages.once("head", partial(_fit_head, *pairs, len(train.classes), config))
+    chosen = head_images(train.labels, config.head_images, config.seed)
+    embedded = stages.once("head_embeddings", partial(embed_some, network, train_part, chosen, config.precision))
+    embedded_validation = stages.once(
+        "validation_embeddings", partial(embed_all, network, judged(validation_part), config.precision)
+    )
+    pairs = (
+        (embedded.tensors["embeddings"], train.labels[chosen]),
+        (embedded_validation.tensors["embeddings"], validation.labels),
+    )
+    fitted = stages.once("head", partial(_fit_head, *pairs, train.class_counts(), config))
     head = Head(config.dimensions, len(train.classes), HIDDEN)
     head.load_state_dict(dict(fitted.tensors))
     history = [{"phase": "encoder", **record} for record in records]
@@ -88,30 +98,37 @@ def train_bundle(
         history,
         train_part,
         validation_part,
-        train_embeddings,
-        validation_embeddings,
+        *pairs,
         feature_seconds,
-        feature_seconds + records[-1]["seconds"] + embedded.record["seconds"],
+        feature_seconds + records[-1]["seconds"],
+        embedded.record["seconds"],
         fitted.record["seconds"],
     )
 
 
-def _embed(network: nn.Module, part: Part, config: Config) -> Product:
-    embeddings, seconds = timed(lambda: embed(network, judged(part), precision=config.precision))
+def embed_all(network: nn.Module, taken: Tensor, precision: str) -> Product:
+    """The embeddings of all that the network is given."""
+    embeddings, seconds = timed(lambda: embed(network, taken, precision=precision))
     return Product({"embeddings": embeddings}, {"seconds": seconds})
 
 
-def _fit_head(
-    train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor], class_count: int, config: Config
-) -> Product:
+def embed_some(network: nn.Module, part: Part, chosen: Int64[Tensor, " M"], precision: str) -> Product:
+    """The embeddings of some images of a part, a few of which are copied at a time."""
+    pieces = [embed_all(network, judged(part.select(few)), precision) for few in chosen.split(COPIED_IMAGES)]
+    embeddings = torch.cat([piece.tensors["embeddings"] for piece in pieces])
+    return Product({"embeddings": embeddings}, {"seconds": sum(piece.record["seconds"] for piece in pieces)})
+
+
+def _fit_head(train: Pair, validation: Pair, class_counts: Sequence[int], config: Config) -> Product:
     (head, history), seconds = timed(
         lambda: fit_head(
             train,
             validation,
-            class_count=class_count,
+            class_counts=class_counts,
             hidden=HIDDEN,
             seed=config.seed,
             class_weight=config.class_weight,
+            label_smoothing=config.label_smoothing,
         )
     )
     return Product(head.state_dict(), {"history": history, "seconds": seconds})

@@ -6,6 +6,7 @@ Knows embeddings and labels only. Weight decay is chosen on the validation part;
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int64
@@ -24,24 +25,39 @@ PEAK_RATE = 3e-3
 WEIGHT_DECAYS = (0.01, 1.0)  # decoupled; the larger one won in `quick` (docs/log.md, 2026-11-23)
 
 
+def head_images(labels: Int64[Tensor, " N"], most: int, seed: int) -> Int64[Tensor, " M"]:
+    """The images that the head learns from, in order: at most so many of each class, drawn by the seed."""
+    order = torch.randperm(len(labels), generator=derived_generator(seed, "head images"))
+    drawn = [order[labels[order] == label][:most] for label in labels.unique()]
+    return torch.cat(drawn).sort().values
+
+
 def fit_head(
     train: tuple[Float[Tensor, "N D"], Int64[Tensor, " N"]],
     validation: tuple[Float[Tensor, "V D"], Int64[Tensor, " V"]],
     *,
-    class_count: int,
+    class_counts: Sequence[int],
     hidden: int | None,
     seed: int,
     class_weight: str = "balanced",
+    label_smoothing: float = 0.0,
 ) -> tuple[Head, History]:
     """The head of the weight decay that does best on `validation` (ties: the smaller), and its history.
 
     `class_weight` "balanced" lets every class count the same in the loss and in that choice, however many images it
-    has; "none" lets every image count the same.
+    has; "none" lets every image count the same, by the `class_counts` of the set that `train` was drawn from.
     """
-    counts = torch.bincount(train[1], minlength=class_count).clamp_min(1)
-    weights = 1 / counts if class_weight == "balanced" else torch.ones(class_count)
+    drawn = torch.bincount(train[1], minlength=len(class_counts)).clamp_min(1)
+    shares = torch.ones(len(class_counts)) if class_weight == "balanced" else torch.tensor(class_counts)
+    weights = shares / drawn
     candidates = [
-        _fit(train, validation, weights, hidden=hidden, seed=seed, weight_decay=weight_decay)
+        _fit(
+            *(train, validation, weights),
+            hidden=hidden,
+            seed=seed,
+            weight_decay=weight_decay,
+            label_smoothing=label_smoothing,
+        )
         for weight_decay in WEIGHT_DECAYS
     ]
     score = "balanced_validation_accuracy" if class_weight == "balanced" else "validation_accuracy"
@@ -56,6 +72,7 @@ def _fit(
     hidden: int | None,
     seed: int,
     weight_decay: float,
+    label_smoothing: float,
 ) -> tuple[Head, History]:
     embeddings, labels = train
     generator = derived_generator(seed, "head")
@@ -72,7 +89,9 @@ def _fit(
     for epoch in range(1, epochs + 1):
         losses = []
         for indices in torch.randperm(len(labels), generator=generator).split(BATCH):
-            loss = nn.functional.cross_entropy(head(embeddings[indices]), labels[indices], weights)
+            loss = nn.functional.cross_entropy(
+                head(embeddings[indices]), labels[indices], weights, label_smoothing=label_smoothing
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
