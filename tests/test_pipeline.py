@@ -61,6 +61,15 @@ def test_encoder_learns_and_table_agrees_with_predictions(finished: Path) -> Non
     assert all(row["path"].startswith(f"{row['label']}/") for row in rows)
 
 
+def test_the_gallery_joins_what_the_head_learnt_from_and_the_rest(folder: Path, finished: Path, tmp_path: Path) -> None:
+    results = tercet.run(folder, out=tmp_path / "run", config=replace(SMALL, head_images=3))
+    with np.load(finished / "embeddings.npz") as of_all, np.load(tmp_path / "run/embeddings.npz") as joined:
+        assert min(np.bincount(joined["train_labels"])) > 3  # so there is a rest
+        np.testing.assert_allclose(joined["train"], of_all["train"], atol=1e-5)  # the same encoder
+    seconds, timing = results.methods["triplet_mlp_head"]["fit_seconds"], results.timing
+    assert seconds == pytest.approx(timing["encoder_seconds"] + timing["head_seconds"], abs=0.002)
+
+
 def test_same_seed_same_bytes(folder: Path, finished: Path, tmp_path: Path) -> None:
     tercet.run(folder, out=tmp_path / "again", config=SMALL)
     assert weights(tmp_path / "again") == weights(finished)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -20,7 +21,7 @@ from tercet.geometry.metrics import expected_calibration_error, retrieval
 from tercet.memory import peak_memory_bytes
 from tercet.model.features import Part, judged
 from tercet.preparation import Work
-from tercet.training.bundle import Learned, as_taken, embed_all, train_bundle
+from tercet.training.bundle import Learned, as_taken, embed_all, embed_some, train_bundle
 from tercet.training.losses import Loss
 from tercet.training.stages import Product, timed
 
@@ -110,12 +111,10 @@ def judge(work: Work, learned: Learned) -> Results:
     # In float32, as the Bundle does. Features are kept in half precision, so one that stands on a frozen network may
     # differ in the fourth digit.
     embedded = work.stages.once("test_embeddings", partial(embed_all, learned.network, taken, "fp32"))
-    embedded_train = work.stages.once(
-        "train_embeddings", partial(embed_all, learned.network, judged(learned.train), work.config.precision)
-    )
-    embeddings, gallery = embedded.tensors["embeddings"], embedded_train.tensors["embeddings"]
+    embedded_rest = work.stages.once("train_embeddings", partial(embed_gallery, work, learned))
+    embeddings, gallery = embedded.tensors["embeddings"], embedded_rest.tensors["embeddings"]
     methods = fit_readers(work, learned, gallery, embeddings) | fit_baselines(work, learned, taken)
-    seconds = fit_seconds(methods, learned, embedded_train.record["seconds"])
+    seconds = fit_seconds(methods, learned, embedded_rest.record["seconds"])
     probabilities = {name: method.tensors["probabilities"] for name, method in methods.items()}
     ours = probabilities["triplet_mlp_head"]
     projection_seconds = project(work, embeddings)
@@ -152,14 +151,26 @@ def judge(work: Work, learned: Learned) -> Results:
     )
 
 
-def fit_seconds(methods: Mapping[str, Product], learned: Learned, gallery_seconds: float) -> dict[str, float]:
+def embed_gallery(work: Work, learned: Learned) -> Product:
+    """The embeddings of all training images; the seconds are those of the ones that the head did not learn from."""
+    embeddings = torch.empty(len(work.train), work.config.dimensions)
+    embeddings[learned.chosen], seconds = learned.read[0], 0.0
+    rest = torch.ones(len(work.train), dtype=torch.bool).index_fill(0, learned.chosen, value=False).nonzero().flatten()
+    if len(rest):
+        network = copy.deepcopy(learned.network).to(work.config.device)  # that of the Bundle stays on the CPU
+        embedded = embed_some(network, learned.train, rest, work.config.precision)
+        embeddings[rest], seconds = embedded.tensors["embeddings"], embedded.record["seconds"]
+    return Product({"embeddings": embeddings}, {"seconds": seconds})
+
+
+def fit_seconds(methods: Mapping[str, Product], learned: Learned, rest_seconds: float) -> dict[str, float]:
     """The seconds until each method could classify: of one that reads embeddings, the encoder's and theirs too."""
     seconds = {name: float(method.record["seconds"]) for name, method in methods.items()}
     seconds["triplet_mlp_head"] = learned.head_seconds
     embedding = {
         "triplet_mlp_head": learned.embedding_seconds,
         "triplet_linear_head": learned.embedding_seconds,
-        "triplet_knn": gallery_seconds,
+        "triplet_knn": learned.embedding_seconds + rest_seconds,
     }
     return seconds | {name: seconds[name] + learned.encoder_seconds + more for name, more in embedding.items()}
 

@@ -40,7 +40,8 @@ def test_the_head_learns_from_some_images_of_each_class(tiny_set, tiny_config, m
     chosen = head_images(train.labels, 4, tiny_config.seed)
     images = train.images[chosen].permute(0, 2, 3, 1).numpy()
     torch.testing.assert_close(torch.from_numpy(learned.bundle.embed(images)), learned.read[0])
-    assert learned.read[1].tolist() == train.labels[chosen].tolist()
+    assert torch.equal(learned.chosen, chosen)
+    assert torch.equal(learned.read[1], train.labels[chosen])
     assert len(chosen) == 8
 
 

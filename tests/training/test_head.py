@@ -113,6 +113,16 @@ def test_what_was_drawn_counts_for_what_it_was_drawn_from(monkeypatch, class_wei
     assert float(seen[0][1] / seen[0][2]) == pytest.approx(1.0)
 
 
+def test_smoothed_targets_make_it_less_sure():
+    def surest(smoothing):
+        head, _ = fit_head(
+            blobs(90, 0), blobs(30, 1), class_counts=[1] * 3, hidden=None, seed=0, label_smoothing=smoothing
+        )
+        return float(torch.softmax(head(blobs(60, 2)[0]).detach(), dim=1).amax(1).mean())
+
+    assert surest(0.3) < 0.87 < surest(0.0)  # of three classes the target is 0.8
+
+
 def test_balanced_weights_find_the_rare_class_and_choose_by_it():
     # Two overlapping clouds, 380 images against 20: counting images, it pays to call everything the common class.
     generator = torch.Generator().manual_seed(0)

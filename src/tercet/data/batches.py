@@ -27,6 +27,19 @@ def batch_shape(class_counts: list[int], batch_size: int) -> tuple[int, int]:
     return classes, max(2, min(batch_size // classes, max(class_counts)))
 
 
+def places_in_classes(labels: Int64[Tensor, " N"]) -> Int64[Tensor, " N"]:
+    """How many of its class come before each.
+
+    >>> places_in_classes(torch.tensor([7, 2, 7, 7, 2]))
+    tensor([0, 0, 1, 2, 1])
+    """
+    grouped = labels.argsort(stable=True)
+    counts = torch.bincount(labels)
+    places = torch.empty_like(labels)
+    places[grouped] = torch.arange(len(labels)) - (counts.cumsum(0) - counts).repeat_interleave(counts)
+    return places
+
+
 def epoch_batches(
     labels: Int64[Tensor, " N"], classes_per_batch: int, images_per_class: int, generator: torch.Generator
 ) -> Int64[Tensor, "S B"]:

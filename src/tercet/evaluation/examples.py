@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from tercet.data.batches import places_in_classes
 from tercet.data.imageset import ImageSet
 from tercet.evaluation.thumbnails import columns_of, write_grid
 from tercet.files import write_arrays, write_atomically
@@ -45,11 +46,7 @@ def _sample(count: int, most: int, seed: int, purpose: str) -> Int64[Tensor, " M
 def spread_over_classes(labels: Int64[Tensor, " N"], count: int, seed: int) -> Int64[Tensor, " M"]:
     """Random images, no class having two more than another as long as it has any left, in the order of the classes."""
     shuffled = torch.randperm(len(labels), generator=derived_generator(seed, "queries"))
-    grouped = labels[shuffled].argsort(stable=True)
-    counts = torch.bincount(labels)
-    place = torch.empty_like(shuffled)  # of each shuffled image among those of its class
-    place[grouped] = torch.arange(len(labels)) - (counts.cumsum(0) - counts).repeat_interleave(counts)
-    chosen = shuffled[place.argsort(stable=True)[:count]]
+    chosen = shuffled[places_in_classes(labels[shuffled]).argsort(stable=True)[:count]]
     return chosen[labels[chosen].argsort(stable=True)]
 
 

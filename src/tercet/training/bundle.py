@@ -44,7 +44,8 @@ class Learned:
     history: History
     train: Part
     validation: Part
-    read: Pair  # embeddings and labels of the training images that the head learnt from
+    chosen: Int64[Tensor, " M"]  # the training images that the head learnt from
+    read: Pair  # their embeddings and labels
     validation_read: Pair
     feature_seconds: float  # 0 where there are none
     encoder_seconds: float  # features and steps
@@ -98,6 +99,7 @@ def train_bundle(
         history,
         train_part,
         validation_part,
+        chosen,
         *pairs,
         feature_seconds,
         feature_seconds + records[-1]["seconds"],
@@ -114,9 +116,10 @@ def embed_all(network: nn.Module, taken: Tensor, precision: str) -> Product:
 
 def embed_some(network: nn.Module, part: Part, chosen: Int64[Tensor, " M"], precision: str) -> Product:
     """The embeddings of some images of a part, a few of which are copied at a time."""
-    pieces = [embed_all(network, judged(part.select(few)), precision) for few in chosen.split(COPIED_IMAGES)]
-    embeddings = torch.cat([piece.tensors["embeddings"] for piece in pieces])
-    return Product({"embeddings": embeddings}, {"seconds": sum(piece.record["seconds"] for piece in pieces)})
+    pieces, seconds = timed(
+        lambda: [embed(network, judged(part.select(few)), precision=precision) for few in chosen.split(COPIED_IMAGES)]
+    )
+    return Product({"embeddings": torch.cat(pieces)}, {"seconds": seconds})
 
 
 def _fit_head(train: Pair, validation: Pair, class_counts: Sequence[int], config: Config) -> Product:

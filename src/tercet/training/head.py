@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from tercet.data.batches import places_in_classes
 from tercet.geometry.metrics import accuracy, balanced_accuracy, confusion_matrix
 from tercet.model.head import Head
 from tercet.training.checkpoint import History
@@ -28,8 +29,7 @@ WEIGHT_DECAYS = (0.01, 1.0)  # decoupled; the larger one won in `quick` (docs/lo
 def head_images(labels: Int64[Tensor, " N"], most: int, seed: int) -> Int64[Tensor, " M"]:
     """The images that the head learns from, in order: at most so many of each class, drawn by the seed."""
     order = torch.randperm(len(labels), generator=derived_generator(seed, "head images"))
-    drawn = [order[labels[order] == label][:most] for label in labels.unique()]
-    return torch.cat(drawn).sort().values
+    return order[places_in_classes(labels[order]) < most].sort().values
 
 
 def fit_head(
