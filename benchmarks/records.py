@@ -47,4 +47,4 @@ def settings(config: Config) -> dict[str, Any]:
 
 def newest(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The records with the settings of the last one: what was measured before they were changed stays in the file."""
-    return select(records, settings=records[-1]["settings"]) if records else []
+    return select(records, settings=records[-1].get("settings")) if records else []

@@ -1,14 +1,14 @@
 """The reference runs: the whole job as a user runs it, and what each method reaches on the test set.
 
     python -m benchmarks.reference digits                 five seeds, about three minutes
-    python -m benchmarks.reference quick                  needs $TERCET_CIFAR10; about ten minutes
-    python -m benchmarks.reference standard               the same, about twenty minutes
+    python -m benchmarks.reference quick                  three; needs $TERCET_CIFAR10; about half an hour
+    python -m benchmarks.reference standard               the same, one seed, about half an hour
     python -m benchmarks.reference original               the original recipe for at least the seconds of `quick`
     python -m benchmarks.reference --table                the table of docs/results.md
     python -m benchmarks.reference --table short          the README's
 
 Run folders are kept in runs/reference/; results/reference.jsonl has one line a job and seed, and what is there already
-is not run again.
+with the same settings is not run again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from typing import Any
 import tercet
 from benchmarks import records
 from benchmarks.tables import markdown
-from tercet.config import PRESETS, Config
+from benchmarks.versus_cross_entropy import parts
+from tercet.config import PRESETS, Config, resolve
+from tercet.data.sources import open_dataset
 from tercet.evaluation.verdict import LABELS
 from tercet.terminal import progress
 
@@ -34,7 +36,7 @@ from tercet.terminal import progress
 ORIGINAL = Config(encoder="classic", mining="random", normalize=False)
 JOBS: dict[str, tuple[str, Config, int]] = {  # data, configuration, number of seeds
     "digits": ("digits", PRESETS["quick"], 5),
-    "quick": ("cifar10", PRESETS["quick"], 1),
+    "quick": ("cifar10", PRESETS["quick"], 3),
     "standard": ("cifar10", PRESETS["standard"], 1),
     "original": ("cifar10", ORIGINAL, 1),
 }
@@ -43,7 +45,15 @@ REPORTED = {"triplet_mlp_head": "86", "cnn_cross_entropy": "70 (its CNN)", "logi
 RUNS = Path("runs/reference")
 
 
-def measure(job: str, seed: int) -> None:
+def settings(job: str) -> dict[str, Any]:
+    """What a job's measurements are known by; the original recipe's epochs are found anew."""
+    data, config, _ = JOBS[job]
+    dataset = open_dataset(data)
+    train, _ = parts(dataset, 0)
+    return records.settings(resolve(config, image_count=len(train), size=dataset.size, flip=data != "digits"))
+
+
+def measure(job: str, seed: int, known_by: dict[str, Any]) -> None:
     """Run one job with one seed and append its record."""
     data, config, _ = JOBS[job]
     if job == "original":
@@ -58,6 +68,7 @@ def measure(job: str, seed: int) -> None:
         {
             "job": job,
             "seed": seed,
+            "settings": known_by,
             "data": results.data["note"] or results.data["name"],
             "n_test": results.data["n_test"],
             "epochs": run["config"]["epochs"],
@@ -80,8 +91,8 @@ def measure(job: str, seed: int) -> None:
 
 def epochs_of_equal_seconds(config: Config) -> int:
     """Whole epochs that take the original recipe at least the encoder seconds of `quick`, from one trial epoch."""
-    quick = next(iter(records.select(records.read("reference"), job="quick")), None)
-    if quick is None:
+    found = records.select(records.read("reference"), job="quick", settings=settings("quick"))
+    if not found:
         raise SystemExit("measure `quick` first: its seconds are what the original recipe gets.")
     trial = RUNS / "original-trial"
     with progress(quiet=False) as on_progress:
@@ -93,7 +104,7 @@ def epochs_of_equal_seconds(config: Config) -> int:
             on_progress=on_progress,
         )
     first = json.loads((trial / "history.jsonl").read_text().splitlines()[0])
-    return math.ceil(quick["methods"]["triplet_mlp_head"]["fit_seconds"] / first["seconds"])
+    return math.ceil(_seconds(found[0]) / first["seconds"])
 
 
 def table(*, short: bool = False) -> str:
@@ -102,10 +113,10 @@ def table(*, short: bool = False) -> str:
     The last column is what the project that tercet grew from reports of its own methods. The short table has neither
     the original's recipe nor the methods that nobody waits for.
     """
-    jobs = {
+    every = {
         job: records.select(records.read("reference"), job=job) for job in JOBS if not (short and job == "original")
     }
-    jobs = {job: found for job, found in jobs.items() if found}
+    jobs = {job: records.newest(found) for job, found in every.items() if found}
     heads = [job if job == found[0]["data"] else f"{job}: {found[0]['data']}" for job, found in jobs.items()]
     rows = [["", *heads, "the original's report: CIFAR-10, lossless"]]
     for name, label in LABELS.items():
@@ -119,7 +130,9 @@ def table(*, short: bool = False) -> str:
         ("peak memory, GiB", lambda record: record["peak_memory_bytes"] / 2**30, ".1f"),
     )[: 1 if short else None]:
         rows.append([label, *(_mean(found, figure, form) for found in jobs.values()), ""])
-    return markdown(rows)
+    older = sum(len(found) for found in every.values()) - sum(len(found) for found in jobs.values())
+    note = f"\n\nLeft out: {older} older records with other settings." if older and not short else ""
+    return markdown(rows) + note
 
 
 def _cell(figures: list[dict[str, Any]]) -> str:
@@ -144,9 +157,11 @@ def main() -> None:
     parser.add_argument("job", nargs="?", choices=JOBS, help="one a process, for its peak memory to be its own")
     parser.add_argument("--table", nargs="?", choices=("whole", "short"), const="whole")
     options = parser.parse_args()
-    for seed in range(JOBS[options.job][2] if options.job else 0):
-        if not records.has("reference", job=options.job, seed=seed):
-            measure(options.job, seed)
+    if options.job:
+        known_by = settings(options.job)
+        for seed in range(JOBS[options.job][2]):
+            if not records.has("reference", job=options.job, seed=seed, settings=known_by):
+                measure(options.job, seed, known_by)
     if options.table:
         print(table(short=options.table == "short"))
 

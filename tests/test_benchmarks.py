@@ -8,7 +8,7 @@ from statistics import fmean
 
 import pytest
 import torch
-from benchmarks import peers, rates, recipes, records, time_to_accuracy, versus_cross_entropy
+from benchmarks import peers, rates, recipes, records, reference, time_to_accuracy, versus_cross_entropy
 from benchmarks.peer_losses import OURS, PEERS, Mined, train_peer
 from benchmarks.peer_results import curves, figure, nearest, runs, table
 from benchmarks.probes import hold_out, stratified
@@ -76,6 +76,17 @@ def test_what_was_measured_with_other_settings_is_kept_apart(dataset, monkeypatc
     time_to_accuracy.measure("quick", 0, dataset)
     assert "| quick | 1 |" in time_to_accuracy.table()
     assert "Left out: 1 older" in time_to_accuracy.table()
+
+
+@pytest.mark.slow
+def test_reference_runs_are_known_by_their_settings(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(records, "FOLDER", tmp_path)
+    monkeypatch.setattr(reference, "RUNS", tmp_path / "runs")
+    for words, margin in (([], 0.2), ([], 0.2), (["--table"], 0.3)):
+        monkeypatch.setitem(reference.JOBS, "digits", ("digits", replace(SMALL, size=None, margin=margin), 1))
+        run(reference, monkeypatch, "digits", *words)
+    assert [record["settings"]["margin"] for record in records.read("reference")] == [0.2, 0.3]
+    assert "Left out: 1 older records" in capsys.readouterr().out
 
 
 def test_both_sides_get_the_same_seconds(dataset, monkeypatch, capsys):
