@@ -37,7 +37,7 @@ def nearest() -> str | None:
 
 def table() -> str:
     """Both tables as Markdown, in percent; mean ± standard deviation where there are several seeds."""
-    columns = ["n", "accuracy on the frozen embedding", "recall@1", "MAP@R", "minutes in steps", "steps"]
+    columns = ["n", "accuracy on the frozen embedding", "recall@1", "MAP@R", "steps", "in minutes"]
     rows_a = [["loss and mining (a)", "setting", *columns]]
     rows_b = [["recipe (b): as published, not their setting", "D", *columns]]
     for method in (OURS, *PEERS):
@@ -57,17 +57,22 @@ def _cells(found: list[dict[str, Any]]) -> list[str]:
     if not whole:
         return [str(len(found)), f"training failed: {found[-1]['error']}", *[""] * 4]
     cells = [spread([record[name] for record in whole], scale=100) for name in ("head_accuracy", "recall@1", "map@r")]
-    minutes = spread([record["step_seconds"] / 60 for record in whole], ".1f")
-    return [str(len(whole)), *cells, minutes, f"{whole[-1]['steps']:,}"]
+    minutes = whole[-1]["steps"] * whole[-1]["paced_step_seconds"] / 60
+    return [str(len(whole)), *cells, f"{whole[-1]['steps']:,}", f"{minutes:.1f}"]
 
 
 def curves() -> tuple[Curves, Curves]:
     """The points of the first seed, of (a) and of (b)."""
     found = {method: runs("a", method) for method in (OURS, *PEERS)}, {method: runs("b", method) for method in RECIPES}
     losses, recipes = (
-        {method: some[0]["points"] for method, some in group.items() if some and "points" in some[0]} for group in found
+        {method: _in_seconds(some[0]) for method, some in group.items() if some and "points" in some[0]}
+        for group in found
     )
     return losses, recipes
+
+
+def _in_seconds(record: dict[str, Any]) -> list[tuple[float, float]]:
+    return [(step * record["paced_step_seconds"], accuracy) for step, accuracy in record["points"]]
 
 
 @in_our_look

@@ -11,18 +11,21 @@ validation part, at the steps of `quick` with seed 0. Cross-entropy's are those 
 (b) Recipes as published (benchmarks/recipes.py), in the same seconds: not their setting, they are made for far longer
 training on a GPU.
 
-The seconds are those of training steps: the seconds a step are measured once a method and turned into a number of
-steps, so that every schedule comes to its end. On the way the 10 nearest neighbours' accuracy on the validation part is
-noted, after each epoch in (a), at some marks in (b), with the clock stopped. Each is judged by the small network on its
-frozen embedding; the test set is read once. One seed, three for ours and for the nearest of (a) on validation.
+The seconds are those of training steps, and turned into a number of steps, so that every schedule comes to its end:
+ours by its seconds a step, measured once, and each other's by how many times as long as ours its steps take, measured
+in turns. So runs may be spread over days on which the machine is faster and slower. On the way the 10 nearest
+neighbours' accuracy on the validation part is noted, after each epoch in (a), at some marks in (b). Each is judged by
+the small network on its frozen embedding; the test set is read once. One seed, three for ours and for the nearest of
+(a) on validation.
 results/peers.jsonl has one line a method and seed, besides those of tuning and pace; what is there is not run again.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +49,11 @@ from tercet.training.encoder import GALLERY_IMAGES, knn_accuracy
 from tercet.training.randomness import derived_generator
 
 MINUTES = 12.0
-MARKS = (1 / 12, 2 / 12, 4 / 12, 8 / 12)  # of the seconds of a recipe, where it is looked at besides the end
-PACE_SECONDS = 15.0  # of steps in one round, at most PACE_STEPS of them
+MARKS = (1 / 12, 2 / 12, 4 / 12, 8 / 12)  # of the steps of a recipe, where it is looked at besides the end
+PACE_SECONDS = 8.0  # of steps in one round, at most PACE_STEPS of them
 SEEDS = 3  # of ours and of the nearest
 FIGURE = Path("docs/figures/peers.png")
+SecondsOf = Callable[[int], float]  # trains for so many steps
 
 
 def resolved(method: str, preset: str, seed: int, dataset: Dataset) -> Config:
@@ -89,38 +93,50 @@ def chosen_setting(method: str, dataset: Dataset) -> dict[str, Any]:
     return grid[scores.index(max(scores))]
 
 
-def paced_steps(method: str, settings: dict[str, Any], minutes: float, seconds_of: Callable[[int], float]) -> int:
-    """The steps that so many minutes give; `seconds_of(steps)` trains for the measurement, which is done once."""
-    key = {"kind": "pace", "method": method, "settings": settings}
-    if not records.has(NAME, **key):
-        steps = min(PACE_STEPS, max(2, round(PACE_SECONDS / seconds_of(1))))
-        append({**key, "step_seconds": seconds_per_step({method: seconds_of}, steps)[method]})
-    pace = records.select(records.read(NAME), **key)[-1]["step_seconds"]
-    return max(1, round(60 * minutes / pace))
+def pace(method: str, settings: dict[str, Any], seconds_of: SecondsOf, dataset: Dataset) -> float:
+    """Seconds a step where ours takes what it took when it was measured; measures what was not yet, in turns."""
+    config = resolved(OURS, "standard", 0, dataset)
+    ours = partial(seconds_of_peer, OURS, {}, with_precision(config, dataset), dataset)
+
+    def measured(method: str, settings: dict[str, Any], seconds_of: SecondsOf) -> dict[str, float]:
+        key = {"kind": "pace", "method": method, "settings": settings}
+        if not records.has(NAME, **key):
+            steps = min(PACE_STEPS, max(2, round(PACE_SECONDS / seconds_of(1))))
+            append({**key, "step_seconds": seconds_per_step({OURS: ours, method: seconds_of}, steps)})
+        found: dict[str, float] = records.select(records.read(NAME), **key)[-1]["step_seconds"]
+        return found
+
+    base = measured(OURS, {**records.settings(config), "loss_settings": {}}, ours)
+    found = measured(method, settings, seconds_of)
+    return base[OURS] * found[method] / found[OURS]
+
+
+def seconds_of_peer(method: str, setting: dict[str, Any], config: Config, dataset: Dataset, steps: int) -> float:
+    """Seconds of so many steps of one loss."""
+    train, validation = parts(dataset, config.seed)
+    few = with_steps(config, train.labels, steps)
+    return float(train_peer(method, setting, few, train, validation)[1][-1]["seconds"])
 
 
 def measure_peer(method: str, seed: int, minutes: float, dataset: Dataset) -> None:
     """One loss with one seed, for table (a)."""
     setting = chosen_setting(method, dataset)
     config = resolved(method, "standard", seed, dataset)
-    train, validation = parts(dataset, seed)
     settings = {**records.settings(config), "loss_settings": setting}
-    fitted = with_precision(config, dataset)
-
-    def seconds_of(steps: int) -> float:
-        few = with_steps(fitted, train.labels, steps)
-        return float(train_peer(method, setting, few, train, validation)[1][-1]["seconds"])
-
     key = {"kind": "run", "table": "a", "method": method, "seed": seed, "minutes": minutes, "settings": settings}
     if there(key):
         return
+    config = with_precision(config, dataset)
+    train, validation = parts(dataset, seed)
     try:
-        config = with_steps(fitted, train.labels, paced_steps(method, settings, minutes, seconds_of))
+        step_seconds = pace(method, settings, partial(seconds_of_peer, method, setting, config, dataset), dataset)
+        config = with_steps(config, train.labels, max(1, round(60 * minutes / step_seconds)))
         encoder, history = train_peer(method, setting, config, train, validation)
     except TrainingError as error:
         append({**key, "error": str(error)})
         return
-    finish(key, encoder, points_of(history), history[-1]["step"], config, dataset)
+    figures = {"steps": history[-1]["step"], "paced_step_seconds": step_seconds, "step_seconds": history[-1]["seconds"]}
+    finish({**key, **figures, "points": points_of(history)}, encoder, config, dataset)
 
 
 def measure_recipe(method: str, seed: int, minutes: float, dataset: Dataset) -> None:
@@ -134,29 +150,24 @@ def measure_recipe(method: str, seed: int, minutes: float, dataset: Dataset) -> 
     config = replace(config, precision=choose_precision(trial.network, train.images[:PRECISION_IMAGES]))
 
     def seconds_of(steps: int) -> float:
-        return train_recipe(RECIPES[method](train, config), steps, lambda _: 0.0, ())[-1][0]
+        return train_recipe(RECIPES[method](train, config), steps, lambda _: 0.0, ())[1]
 
-    steps = paced_steps(method, {}, minutes, seconds_of)
+    step_seconds = pace(method, {}, seconds_of, dataset)
+    steps = max(1, round(60 * minutes / step_seconds))
     chosen = torch.randperm(len(train), generator=derived_generator(seed, "gallery"))[:GALLERY_IMAGES]
     gallery = train.select(chosen)
     recipe = RECIPES[method](train, config)
-    points = train_recipe(
+    points, seconds = train_recipe(
         recipe,
         steps,
         lambda network: knn_accuracy(network, gallery, validation, config.precision),
-        [60 * minutes * mark for mark in MARKS],
+        [max(1, round(mark * steps)) for mark in MARKS],
     )
-    finish(key, recipe.network, points, steps, config, dataset)
+    figures = {"steps": steps, "paced_step_seconds": step_seconds, "step_seconds": round(seconds, 3), "points": points}
+    finish({**key, **figures}, recipe.network, config, dataset)
 
 
-def finish(
-    key: dict[str, Any],
-    network: torch.nn.Module,
-    points: Sequence[tuple[float, float]],
-    steps: int,
-    config: Config,
-    dataset: Dataset,
-) -> None:
+def finish(key: dict[str, Any], network: torch.nn.Module, config: Config, dataset: Dataset) -> None:
     """Judge the frozen embedding and append the record."""
     figures, (embeddings, labels) = read_off(network, *parts(dataset, key["seed"]), dataset.test, config)
     record = {
@@ -165,18 +176,15 @@ def finish(
         "n_test": len(labels),
         "dimensions": embeddings.shape[1],
         "precision": config.precision,
-        "steps": steps,
-        "step_seconds": points[-1][0],
         **figures,
-        "points": points,
     }
     append(record)
     print(f"{key['method']}, seed {key['seed']}: {100 * figures['head_accuracy']:.2f} %")
 
 
-def points_of(history: list[dict[str, Any]]) -> list[tuple[float, float]]:
-    """(seconds in steps, validation accuracy) after each epoch."""
-    return [(record["seconds"], record["validation_accuracy"]) for record in history]
+def points_of(history: list[dict[str, Any]]) -> list[tuple[int, float]]:
+    """(step, validation accuracy) after each epoch."""
+    return [(record["step"], record["validation_accuracy"]) for record in history]
 
 
 def append(record: dict[str, Any]) -> None:

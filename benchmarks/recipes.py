@@ -190,19 +190,17 @@ RECIPES: dict[str, Callable[[ImageSet, Config], Recipe]] = {
 
 
 def train_recipe(
-    recipe: Recipe, steps: int, evaluate: Callable[[nn.Module], float], marks: Sequence[float]
-) -> list[tuple[float, float]]:
-    """Train for so many steps; points of (seconds in steps, `evaluate(network)`), one after each mark and the last."""
+    recipe: Recipe, steps: int, evaluate: Callable[[nn.Module], float], marks: Sequence[int]
+) -> tuple[list[tuple[int, float]], float]:
+    """Train; give (step, `evaluate(network)`) at the marks and the end, and the seconds of the steps."""
     points, seconds = [], 0.0
-    left = list(marks)
-    for number in range(steps):
+    for number in range(1, steps + 1):
         started = time.perf_counter()
-        recipe.step(number, steps)
+        recipe.step(number - 1, steps)
         seconds += time.perf_counter() - started
-        if number + 1 == steps or (left and seconds >= left[0]):
-            left = [mark for mark in left if mark > seconds]
-            points.append((round(seconds, 3), evaluate(recipe.network)))
-    return points
+        if number == steps or number in marks:
+            points.append((number, evaluate(recipe.network)))
+    return points, seconds
 
 
 def _move(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
