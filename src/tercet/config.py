@@ -144,7 +144,7 @@ DEFAULT_MODEL = "cifar10"  # comes with tercet; models/cifar10/README.md is its 
 PRESETS = {  # benchmarks/results/reference.jsonl is of older ones
     "quick": Config(),  # benchmarks/results/time_to_accuracy.jsonl
     "standard": Config(widths=(64, 256, 512), epochs=9, skip_share=0.0),  # docs/log.md, 2026-11-28
-    "full": Config(widths=(96, 384, 768), epochs=20, skip_share=0.0),  # the same
+    "full": Config(widths=(96, 384, 768), epochs=20, batch_size=375, skip_share=0.0),  # the same; the most it can take
 }
 
 
