@@ -17,7 +17,7 @@ from tercet.evaluation.look import WIDTH, in_our_look, percent
 from tercet.evaluation.palette import MARKERS, PALETTE
 
 NAME = "peers"
-Curves = Mapping[str, Sequence[tuple[float, float]]]  # name -> (seconds in steps, validation accuracy)
+Curves = Mapping[str, Sequence[tuple[float, float]]]  # name -> (minutes in steps, validation accuracy)
 
 
 def runs(table: str, method: str) -> list[dict[str, Any]]:
@@ -37,7 +37,7 @@ def nearest() -> str | None:
 
 def table() -> str:
     """Both tables as Markdown, in percent; mean ± standard deviation where there are several seeds."""
-    columns = ["n", "accuracy on the frozen embedding", "recall@1", "MAP@R", "steps", "in minutes"]
+    columns = ["n", "accuracy on the frozen embedding", "recall@1", "MAP@R", "minutes", "steps"]
     rows_a = [["loss and mining (a)", "setting", *columns]]
     rows_b = [["recipe (b): as published, not their setting", "D", *columns]]
     for method in (OURS, *PEERS):
@@ -57,22 +57,21 @@ def _cells(found: list[dict[str, Any]]) -> list[str]:
     if not whole:
         return [str(len(found)), f"training failed: {found[-1]['error']}", *[""] * 4]
     cells = [spread([record[name] for record in whole], scale=100) for name in ("head_accuracy", "recall@1", "map@r")]
-    minutes = whole[-1]["steps"] * whole[-1]["paced_step_seconds"] / 60
-    return [str(len(whole)), *cells, f"{whole[-1]['steps']:,}", f"{minutes:.1f}"]
+    return [str(len(whole)), *cells, f"{whole[-1]['minutes']:g}", f"{whole[-1]['steps']:,}"]
 
 
 def curves() -> tuple[Curves, Curves]:
     """The points of the first seed, of (a) and of (b)."""
     found = {method: runs("a", method) for method in (OURS, *PEERS)}, {method: runs("b", method) for method in RECIPES}
     losses, recipes = (
-        {method: _in_seconds(some[0]) for method, some in group.items() if some and "points" in some[0]}
+        {method: _over_time(some[0]) for method, some in group.items() if some and "points" in some[0]}
         for group in found
     )
     return losses, recipes
 
 
-def _in_seconds(record: dict[str, Any]) -> list[tuple[float, float]]:
-    return [(step * record["paced_step_seconds"], accuracy) for step, accuracy in record["points"]]
+def _over_time(record: dict[str, Any]) -> list[tuple[float, float]]:
+    return [(record["minutes"] * step / record["steps"], accuracy) for step, accuracy in record["points"]]
 
 
 @in_our_look
@@ -99,7 +98,7 @@ def figure(losses: Curves, recipes: Curves) -> Figure:
 
 
 def _draw(axes: Axes, name: str, points: Sequence[tuple[float, float]], place: int) -> None:
-    minutes = [seconds / 60 for seconds, _ in points]
+    minutes = [time for time, _ in points]
     color, marker = PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)]
     width = 2.5 if place == 0 else 1.5
     accuracies = [accuracy for _, accuracy in points]

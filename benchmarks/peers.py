@@ -93,10 +93,12 @@ def chosen_setting(method: str, dataset: Dataset) -> dict[str, Any]:
     return grid[scores.index(max(scores))]
 
 
-def pace(method: str, settings: dict[str, Any], seconds_of: SecondsOf, dataset: Dataset) -> float:
-    """Seconds a step where ours takes what it took when it was measured; measures what was not yet, in turns."""
+def paced_steps(method: str, settings: dict[str, Any], minutes: float, seconds_of: SecondsOf, dataset: Dataset) -> int:
+    """The steps of so many minutes where ours take what they took when first measured; measures what was not yet."""
     config = resolved(OURS, "standard", 0, dataset)
-    ours = partial(seconds_of_peer, OURS, {}, with_precision(config, dataset), dataset)
+
+    def ours(steps: int) -> float:
+        return seconds_of_peer(OURS, {}, with_precision(config, dataset), dataset, steps)
 
     def measured(method: str, settings: dict[str, Any], seconds_of: SecondsOf) -> dict[str, float]:
         key = {"kind": "pace", "method": method, "settings": settings}
@@ -108,7 +110,7 @@ def pace(method: str, settings: dict[str, Any], seconds_of: SecondsOf, dataset: 
 
     base = measured(OURS, {**records.settings(config), "loss_settings": {}}, ours)
     found = measured(method, settings, seconds_of)
-    return base[OURS] * found[method] / found[OURS]
+    return max(1, round(60 * minutes / (base[OURS] * found[method] / found[OURS])))
 
 
 def seconds_of_peer(method: str, setting: dict[str, Any], config: Config, dataset: Dataset, steps: int) -> float:
@@ -129,14 +131,15 @@ def measure_peer(method: str, seed: int, minutes: float, dataset: Dataset) -> No
     config = with_precision(config, dataset)
     train, validation = parts(dataset, seed)
     try:
-        step_seconds = pace(method, settings, partial(seconds_of_peer, method, setting, config, dataset), dataset)
-        config = with_steps(config, train.labels, max(1, round(60 * minutes / step_seconds)))
+        seconds_of = partial(seconds_of_peer, method, setting, config, dataset)
+        config = with_steps(config, train.labels, paced_steps(method, settings, minutes, seconds_of, dataset))
         encoder, history = train_peer(method, setting, config, train, validation)
     except TrainingError as error:
         append({**key, "error": str(error)})
         return
-    figures = {"steps": history[-1]["step"], "paced_step_seconds": step_seconds, "step_seconds": history[-1]["seconds"]}
-    finish({**key, **figures, "points": points_of(history)}, encoder, config, dataset)
+    last = history[-1]
+    course = {"steps": last["step"], "step_seconds": last["seconds"], "points": points_of(history)}
+    finish({**key, **course}, encoder, config, dataset)
 
 
 def measure_recipe(method: str, seed: int, minutes: float, dataset: Dataset) -> None:
@@ -152,8 +155,7 @@ def measure_recipe(method: str, seed: int, minutes: float, dataset: Dataset) -> 
     def seconds_of(steps: int) -> float:
         return train_recipe(RECIPES[method](train, config), steps, lambda _: 0.0, ())[1]
 
-    step_seconds = pace(method, {}, seconds_of, dataset)
-    steps = max(1, round(60 * minutes / step_seconds))
+    steps = paced_steps(method, {}, minutes, seconds_of, dataset)
     chosen = torch.randperm(len(train), generator=derived_generator(seed, "gallery"))[:GALLERY_IMAGES]
     gallery = train.select(chosen)
     recipe = RECIPES[method](train, config)
@@ -163,8 +165,8 @@ def measure_recipe(method: str, seed: int, minutes: float, dataset: Dataset) -> 
         lambda network: knn_accuracy(network, gallery, validation, config.precision),
         [max(1, round(mark * steps)) for mark in MARKS],
     )
-    figures = {"steps": steps, "paced_step_seconds": step_seconds, "step_seconds": round(seconds, 3), "points": points}
-    finish({**key, **figures}, recipe.network, config, dataset)
+    course = {"steps": steps, "step_seconds": round(seconds, 3), "points": points}
+    finish({**key, **course}, recipe.network, config, dataset)
 
 
 def finish(key: dict[str, Any], network: torch.nn.Module, config: Config, dataset: Dataset) -> None:

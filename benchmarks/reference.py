@@ -1,8 +1,8 @@
 """The reference runs: the whole job as a user runs it, and what each method reaches on the test set.
 
-    python -m benchmarks.reference digits                 five seeds, about three minutes
-    python -m benchmarks.reference quick                  three; needs $TERCET_CIFAR10; about half an hour
-    python -m benchmarks.reference standard               the same, one seed, about half an hour
+    python -m benchmarks.reference digits                 five seeds
+    python -m benchmarks.reference quick                  three; needs $TERCET_CIFAR10
+    python -m benchmarks.reference standard               one; the same
     python -m benchmarks.reference original               the original recipe for at least the seconds of `quick`
     python -m benchmarks.reference --table                the table of docs/results.md
     python -m benchmarks.reference --table short          the README's
@@ -131,8 +131,7 @@ def table(*, short: bool = False) -> str:
     )[: 1 if short else None]:
         rows.append([label, *(_mean(found, figure, form) for found in jobs.values()), ""])
     older = sum(len(found) for found in every.values()) - sum(len(found) for found in jobs.values())
-    note = f"\n\nLeft out: {older} older records with other settings." if older and not short else ""
-    return markdown(rows) + note
+    return markdown(rows, older=0 if short else older)
 
 
 def _cell(figures: list[dict[str, Any]]) -> str:

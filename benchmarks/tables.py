@@ -38,7 +38,8 @@ def interval(differences: Sequence[float], form: str = "+.2f", scale: float = 1.
     return format(mean, form) + between
 
 
-def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A table whose first row is its head."""
+def markdown(rows: Sequence[Sequence[str]], *, older: int = 0) -> str:
+    """A table whose first row is its head; below it how many older records it leaves out, if any."""
     lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
+    note = ["", f"Left out: {older} older records with other settings."] if older else []
+    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:], *note])

@@ -164,8 +164,7 @@ def table() -> str:
                 cell("peak_memory_bytes", ".2f", 2**-30),
             ]
         )
-    note = f"\n\nLeft out: {older} older records with other settings." if older else ""
-    return markdown(rows) + note
+    return markdown(rows, older=older)
 
 
 def main() -> None:

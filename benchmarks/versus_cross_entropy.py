@@ -182,8 +182,7 @@ def table() -> str:
         steps = [[by_method[method][seed]["step_seconds"] for seed in seeds] for method in (OURS, TWIN)]
         rows.append(["seconds in steps", *(spread(seconds, ".0f") for seconds in steps), ""])
         older = len(runs) - sum(len(found) for found in by_method.values())
-        note = f"\n\nLeft out: {older} older records with other settings." if older else ""
-        texts.append(markdown(rows) + note)
+        texts.append(markdown(rows, older=older))
     return "\n\n".join(texts)
 
 

@@ -39,7 +39,7 @@ class Config:
     temperature: float | None = None  # in squared distance, of "supcon" in cosine
 
     # Learning
-    epochs: float = 4.0  # three minutes on two cores; of 2.5 the last epoch ends after half of its steps
+    epochs: float = 4.0  # 80 to 160 s on two cores; of 2.5 the last epoch ends after half of its steps
     fewest_steps: int | None = None  # small sets take more epochs to reach it
     batch_size: int = 500  # images a step at most, fewer of small sets and large images: a guess
     optimizer: str | None = None  # "muon" or "adam"
@@ -141,10 +141,11 @@ PRETRAINED_SIZE = 96  # from this size on the default is the pretrained encoder,
 
 DEFAULT_MODEL = "cifar10"  # comes with tercet; models/cifar10/README.md is its card
 
-PRESETS = {  # benchmarks/results/reference.jsonl is of older ones
-    "quick": Config(),  # benchmarks/results/time_to_accuracy.jsonl
-    "standard": Config(widths=(64, 256, 512), epochs=9, skip_share=0.0),  # docs/log.md, 2026-11-28
-    "full": Config(widths=(96, 384, 768), epochs=20, batch_size=375, skip_share=0.0),  # the same; the most it can take
+PRESETS = {  # docs/log.md, 2026-11-28; benchmarks/results/time_to_accuracy.jsonl
+    "quick": Config(),
+    "standard": Config(widths=(64, 256, 512), epochs=9, skip_share=0.0),
+    # So broad, a batch is of 375 images at most: `largest_batch`.
+    "full": Config(widths=(96, 384, 768), epochs=20, batch_size=375, skip_share=0.0),
 }
 
 
