@@ -28,7 +28,7 @@ from tercet.evaluation.baselines import fit_cnn, fit_logistic_regression, fit_ma
 from tercet.evaluation.readers import fit_knn
 from tercet.geometry.metrics import confusion_matrix, macro_f1, recalls
 from tercet.model.embed import embed
-from tercet.run_folder import machine
+from tercet.run_folder import commit, machine
 from tercet.training.checkpoint import Checkpoint
 from tercet.training.encoder import train_encoder
 from tercet.training.head import HIDDEN, fit_head
@@ -66,10 +66,13 @@ def figures(probabilities: Tensor, judged: ImageSet, train: ImageSet) -> dict[st
 
 
 def measure(seed: int) -> None:
-    """Train on one long tail and append a record a method."""
+    """Train on one long tail and append a record a method; nothing if they are there."""
     tail, judged = long_tail(open_dataset("cifar10").train, seed)
     train, validation = tail.split(seed)
     config = resolve(replace(CONFIG, seed=seed), image_count=len(train), size=32, flip=True)
+    settings = records.settings(config)
+    if records.has("imbalance", seed=seed, settings=settings):
+        return
     encoder, _ = train_encoder(config, train, validation)
     pairs = [
         (embed(encoder, part.images, precision=config.precision), part.labels) for part in (train, validation, judged)
@@ -82,7 +85,6 @@ def measure(seed: int) -> None:
             hidden=HIDDEN,
             seed=seed,
             class_weight=class_weight,
-            label_smoothing=config.label_smoothing,
         )
         methods[f"triplet, MLP head, class_weight {class_weight}"] = head(pairs[2][0]).detach()
     methods["triplet, kNN"] = fit_knn(*pairs[:2], len(train.classes))(pairs[2][0])
@@ -91,14 +93,15 @@ def measure(seed: int) -> None:
     methods["logistic regression"] = fit_logistic_regression(train, validation)(judged.images)
     methods["majority"] = fit_majority(train)(judged.images)
     for method, outputs in methods.items():
-        key = {"data": "CIFAR-10, JPEG copy, 20:1", "method": method, "seed": seed, "n_train": len(train)}
-        records.append("imbalance", {**key, **figures(outputs, judged, train), "machine": machine()})
+        key = {"data": "CIFAR-10, JPEG copy, 20:1", "method": method, "seed": seed, "settings": settings}
+        where = {"machine": machine(), "commit": commit(), "command": "python -m benchmarks.imbalance"}
+        records.append("imbalance", {**key, "n_train": len(train), **figures(outputs, judged, train), **where})
 
 
 def table() -> str:
     """Mean and standard deviation over seeds, in percent, as Markdown."""
     by_method = defaultdict(list)
-    for record in records.read("imbalance"):
+    for record in records.newest(records.read("imbalance")):
         by_method[record["method"]].append(record)
     names = ("balanced_accuracy", "accuracy_at_training_shares", "macro_f1", "recall_of_three_rarest")
     lines = ["| method | " + " | ".join(name.replace("_", " ") for name in names) + " |", "|---" * 5 + "|"]
@@ -114,8 +117,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true")
     if not parser.parse_args().table:
         for seed in range(SEEDS):
-            if not records.has("imbalance", seed=seed):
-                measure(seed)
+            measure(seed)
     print(table())
 
 

@@ -5,6 +5,8 @@ The test set comes to `judge` and `search` only.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -18,16 +20,18 @@ from tercet.training.head import HIDDEN, fit_head, head_images
 from tercet.training.randomness import derived_generator
 
 
-def fit_probe(train: Pair, validation: Pair, class_count: int, config: Config) -> tuple[Head, float]:
-    """The small network on frozen embeddings, as tercet fits it, and its accuracy on the validation part."""
+def fit_probe(train: Pair, validation: Pair, class_counts: Sequence[int], config: Config) -> tuple[Head, float]:
+    """The small network on frozen embeddings, as tercet fits it, and its accuracy on the validation part.
+
+    The `class_counts` are of the set that `train` was drawn from.
+    """
     head, history = fit_head(
         train,
         validation,
-        class_counts=torch.bincount(train[1], minlength=class_count).tolist(),
+        class_counts=class_counts,
         hidden=HIDDEN,
         seed=config.seed,
         class_weight=config.class_weight,
-        label_smoothing=config.label_smoothing,
     )
     return head.eval(), float(history[-1]["validation_accuracy"])
 
@@ -87,7 +91,7 @@ def read_off(
     The training part is embedded at the precision of training, the test part in float32 as a Bundle does it.
     """
     pairs = embedded(network, train, validation, config)
-    head, validation_accuracy = fit_probe(*pairs, len(train.classes), config)
+    head, validation_accuracy = fit_probe(*pairs, train.class_counts(), config)
     embeddings = embed(network, test.images)
     accuracy, error = judge(probabilities(head, embeddings), test.labels)
     figures = {

@@ -78,7 +78,7 @@ def train(config: Config, dataset: Dataset) -> Trained:
     chosen = head_images(images.labels, config.head_images, config.seed)
     read = embed_some(encoder, images, chosen, config.precision).tensors["embeddings"], images.labels[chosen]
     marks.append(time.perf_counter())
-    head, _ = fit_probe(*hold_out(read, HELD_OUT, config.seed), len(images.classes), config)
+    head, _ = fit_probe(*hold_out(read, HELD_OUT, config.seed), images.class_counts(), config)
     marks.append(time.perf_counter())
     parts = ("precision_seconds", "encoder_seconds", "embedding_seconds", "head_seconds")
     figures = {

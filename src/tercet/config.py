@@ -51,7 +51,7 @@ class Config:
     averaging: float = 0.95  # decay a step of the running average of the weights: a guess
     head_images: int = 2_000  # of a class, at most, that the head learns from: docs/log.md, 2026-11-28
     class_weight: str = "balanced"  # of the head; better for rare classes and all in all: docs/log.md, 2026-11-24
-    label_smoothing: float = 0.1  # of "proxy-triplet", the head and the CNN baseline; Szegedy et al. 2016
+    label_smoothing: float = 0.1  # of "proxy-triplet" and the CNN baseline; Szegedy et al. 2016
 
     # Augmentation
     flip: bool | None = None  # whether a mirrored image still shows its class

@@ -58,7 +58,6 @@ def fit_readers(work: Work, learned: Learned, gallery: Tensor, embeddings: Tenso
             class_counts=work.train.class_counts(),
             seed=work.config.seed,
             class_weight=work.config.class_weight,
-            label_smoothing=work.config.label_smoothing,
         ),
         "triplet_knn": lambda: fit_knn((gallery, work.train.labels), learned.validation_read, len(work.train.classes)),
     }

@@ -3,7 +3,7 @@ import torch
 
 from tercet.model.head import Head
 from tercet.training import head as module
-from tercet.training.head import fit_head, head_images
+from tercet.training.head import fit_head, head_images, soften
 
 
 def blobs(count, seed, spread=0.5):
@@ -113,14 +113,48 @@ def test_what_was_drawn_counts_for_what_it_was_drawn_from(monkeypatch, class_wei
     assert float(seen[0][1] / seen[0][2]) == pytest.approx(1.0)
 
 
-def test_smoothed_targets_make_it_less_sure():
-    def surest(smoothing):
-        head, _ = fit_head(
-            blobs(90, 0), blobs(30, 1), class_counts=[1] * 3, hidden=None, seed=0, label_smoothing=smoothing
-        )
-        return float(torch.softmax(head(blobs(60, 2)[0]).detach(), dim=1).amax(1).mean())
+def mislabeled(count, seed, share):
+    embeddings, labels = blobs(count, seed)
+    wrong = torch.rand(count, generator=torch.Generator().manual_seed(seed)) < share
+    return embeddings, torch.where(wrong, (labels + 1) % 3, labels)
 
-    assert surest(0.3) < 0.87 < surest(0.0)  # of three classes the target is 0.8
+
+def test_as_sure_as_it_is_right_on_images_that_it_did_not_learn_from():
+    head, history = fit_head(blobs(90, 0), mislabeled(300, 1, 0.2), class_counts=[1] * 3, hidden=None, seed=0)
+    embeddings, labels = mislabeled(300, 2, 0.2)
+    shares = torch.softmax(head(embeddings).detach(), dim=1)
+    assert history[-1]["temperature"] > 1.5
+    assert float(shares.amax(1).mean()) == pytest.approx(float((shares.argmax(1) == labels).float().mean()), abs=0.06)
+
+
+def test_its_temperature_is_the_likeliest_and_changes_no_prediction():
+    validation = mislabeled(300, 1, 0.2)
+    torch.manual_seed(0)
+    head = Head(3, 3, None)
+    with torch.no_grad():
+        head.layers[-1].weight.copy_(5 * torch.eye(3))
+    before = head(validation[0]).detach()
+    temperature = soften(head, validation)
+    after = head(validation[0]).detach()
+    torch.testing.assert_close(after, before / temperature)
+    losses = [
+        float(torch.nn.functional.cross_entropy(before / other, validation[1]))
+        for other in (0.9 * temperature, temperature, 1.1 * temperature)
+    ]
+    assert min(losses) == losses[1]
+    assert 1 < temperature < 10
+
+
+def test_it_gets_no_surer_by_images_that_all_bear_it_out():
+    validation = blobs(9, 1, spread=0.01)
+    torch.manual_seed(0)
+    head = Head(3, 3, None)
+    with torch.no_grad():
+        head.layers[-1].weight.copy_(0.1 * torch.eye(3))
+        head.layers[-1].bias.zero_()
+    before = head(validation[0]).detach()
+    assert soften(head, validation) == 1.0
+    assert torch.equal(head(validation[0]).detach(), before)
 
 
 def test_balanced_weights_find_the_rare_class_and_choose_by_it():

@@ -22,7 +22,6 @@ def fit_linear(
     class_counts: Sequence[int],
     seed: int,
     class_weight: str = "balanced",
-    label_smoothing: float = 0.0,
 ) -> Read:
     """One linear layer, fitted as the head is: the field's usual probe of an embedding."""
     head, _ = fit_head(
@@ -32,7 +31,6 @@ def fit_linear(
         hidden=None,
         seed=seed,
         class_weight=class_weight,
-        label_smoothing=label_smoothing,
     )
     return lambda embeddings: torch.softmax(head(embeddings).detach(), dim=1)
 

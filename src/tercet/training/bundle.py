@@ -131,7 +131,6 @@ def _fit_head(train: Pair, validation: Pair, class_counts: Sequence[int], config
             hidden=HIDDEN,
             seed=config.seed,
             class_weight=config.class_weight,
-            label_smoothing=config.label_smoothing,
         )
     )
     return Product(head.state_dict(), {"history": history, "seconds": seconds})

@@ -1,6 +1,7 @@
 """Fits the small network that reads classes off frozen embeddings, and its linear sibling.
 
-Knows embeddings and labels only. Weight decay is chosen on the validation part; the test set never comes here.
+Knows embeddings and labels only. Weight decay and temperature are chosen on the validation part; the test set never
+comes here.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ EPOCHS = 10  # the loss is nearly flat by then (docs/log.md, 2026-11-23)
 FEWEST_STEPS = 500  # for small data sets: a guess
 PEAK_RATE = 3e-3
 WEIGHT_DECAYS = (0.01, 1.0)  # decoupled; the larger one won in `quick` (docs/log.md, 2026-11-23)
+TEMPERATURES = tuple(10 ** (step / 40) for step in range(41))  # 1 to 10, each 6 % above the one before
 
 
 def head_images(labels: Int64[Tensor, " N"], most: int, seed: int) -> Int64[Tensor, " M"]:
@@ -40,9 +42,8 @@ def fit_head(
     hidden: int | None,
     seed: int,
     class_weight: str = "balanced",
-    label_smoothing: float = 0.0,
 ) -> tuple[Head, History]:
-    """The head of the weight decay that does best on `validation` (ties: the smaller), and its history.
+    """The head of the weight decay that does best on `validation` (ties: the smaller), softened, and its history.
 
     `class_weight` "balanced" lets every class count the same in the loss and in that choice, however many images it
     has; "none" lets every image count the same, by the `class_counts` of the set that `train` was drawn from.
@@ -56,12 +57,28 @@ def fit_head(
             hidden=hidden,
             seed=seed,
             weight_decay=weight_decay,
-            label_smoothing=label_smoothing,
         )
         for weight_decay in WEIGHT_DECAYS
     ]
     score = "balanced_validation_accuracy" if class_weight == "balanced" else "validation_accuracy"
-    return max(candidates, key=lambda candidate: candidate[1][-1][score])
+    head, history = max(candidates, key=lambda candidate: candidate[1][-1][score])
+    history[-1]["temperature"] = soften(head, validation)
+    return head, history
+
+
+@torch.no_grad()
+def soften(head: Head, validation: tuple[Float[Tensor, "V D"], Int64[Tensor, " V"]]) -> float:
+    """Divide the logits by the temperature of `TEMPERATURES` by which `validation` is likeliest; return it.
+
+    What is predicted stays. Temperatures below 1 would make a head surer for a few images that it happens to get right.
+    Reference: Guo et al., On calibration of modern neural networks, ICML 2017, section 4.2.
+    """
+    embeddings, labels = validation
+    logits = head(embeddings)
+    temperature = min(TEMPERATURES, key=lambda tried: float(nn.functional.cross_entropy(logits / tried, labels)))
+    for weight in head.layers[-1].parameters():
+        weight.div_(temperature)
+    return temperature
 
 
 def _fit(
@@ -72,7 +89,6 @@ def _fit(
     hidden: int | None,
     seed: int,
     weight_decay: float,
-    label_smoothing: float,
 ) -> tuple[Head, History]:
     embeddings, labels = train
     generator = derived_generator(seed, "head")
@@ -89,9 +105,7 @@ def _fit(
     for epoch in range(1, epochs + 1):
         losses = []
         for indices in torch.randperm(len(labels), generator=generator).split(BATCH):
-            loss = nn.functional.cross_entropy(
-                head(embeddings[indices]), labels[indices], weights, label_smoothing=label_smoothing
-            )
+            loss = nn.functional.cross_entropy(head(embeddings[indices]), labels[indices], weights)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
