@@ -10,62 +10,74 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from benchmarks import records
-from benchmarks.peer_losses import OURS, PEERS
+from benchmarks.peer_losses import OURS, PEERS, library_version
 from benchmarks.recipes import RECIPES
 from benchmarks.tables import markdown, spread
 from tercet.evaluation.look import WIDTH, in_our_look, percent
 from tercet.evaluation.palette import MARKERS, PALETTE
+from tercet.run_folder import commit, machine
 
 NAME = "peers"
 Curves = Mapping[str, Sequence[tuple[float, float]]]  # name -> (minutes in steps, validation accuracy)
 
 
+def append(record: dict[str, Any]) -> None:
+    """Add a record, with where it was measured."""
+    where = {"machine": machine(), "commit": commit(), "pytorch-metric-learning": library_version()}
+    minutes = f" --minutes {record['minutes']:g}" if "minutes" in record else ""
+    records.append(NAME, {**record, **where, "command": f"python -m benchmarks.{NAME}{minutes}"})
+
+
 def runs(table: str, method: str) -> list[dict[str, Any]]:
-    """The runs of one method with its newest settings and minutes."""
+    """The longest runs of one method with its newest settings, by seed."""
     found = records.newest(records.select(records.read(NAME), kind="run", table=table, method=method))
-    return records.select(found, minutes=found[-1]["minutes"]) if found else []
+    longest = max((record["minutes"] for record in found), default=0)
+    return sorted(records.select(found, minutes=longest), key=lambda record: int(record["seed"]))
+
+
+def whole(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those in which training did not go wrong."""
+    return [record for record in found if "error" not in record]
 
 
 def nearest() -> str | None:
     """The peer of table (a) that is best on validation."""
-    found = {method: runs("a", method) for method in PEERS}
-    scores = {
-        method: some[0]["head_validation_accuracy"] for method, some in found.items() if some and "error" not in some[0]
-    }
+    found = {method: whole(runs("a", method)) for method in PEERS}
+    scores = {method: some[0]["head_validation_accuracy"] for method, some in found.items() if some}
     return max(scores, key=lambda method: scores[method]) if scores else None
 
 
 def table() -> str:
     """Both tables as Markdown, in percent; mean ± standard deviation where there are several seeds."""
-    columns = ["n", "accuracy on the frozen embedding", "recall@1", "MAP@R", "minutes", "steps"]
+    columns = ["n", "accuracy on the frozen embedding", "recall@1", "MAP@R", "minutes", "as they ran", "steps"]
     rows_a = [["loss and mining (a)", "setting", *columns]]
     rows_b = [["recipe (b): as published, not their setting", "D", *columns]]
     for method in (OURS, *PEERS):
         if found := runs("a", method):
             setting = ", ".join(f"{name} {value}" for name, value in found[-1]["settings"]["loss_settings"].items())
             rows_a.append([method, setting, *_cells(found)])
-    if ours := runs("a", OURS):
-        rows_b.append([OURS, str(ours[-1]["dimensions"]), *_cells(ours)])
-    for method in RECIPES:
-        if found := runs("b", method):
-            rows_b.append([method, str(found[-1]["dimensions"]), *_cells(found)])
+    for letter, method in (("a", OURS), *(("b", method) for method in RECIPES)):
+        if found := runs(letter, method):
+            dimensions = [str(record["dimensions"]) for record in whole(found)]
+            rows_b.append([method, dimensions[-1] if dimensions else "", *_cells(found)])
     return f"{markdown(rows_a)}\n\n{markdown(rows_b)}"
 
 
 def _cells(found: list[dict[str, Any]]) -> list[str]:
-    whole = [record for record in found if "error" not in record]
-    if not whole:
-        return [str(len(found)), f"training failed: {found[-1]['error']}", *[""] * 4]
-    cells = [spread([record[name] for record in whole], scale=100) for name in ("head_accuracy", "recall@1", "map@r")]
-    return [str(len(whole)), *cells, f"{whole[-1]['minutes']:g}", f"{whole[-1]['steps']:,}"]
+    good = whole(found)
+    if not good:
+        return [str(len(found)), f"training failed: {found[-1]['error']}", *[""] * 5]
+    count = str(len(good)) if len(good) == len(found) else f"{len(good)} of {len(found)}, training failed in the others"
+    cells = [spread([record[name] for record in good], scale=100) for name in ("head_accuracy", "recall@1", "map@r")]
+    ran = spread([record["step_seconds"] for record in good], ".1f", 1 / 60)
+    return [count, *cells, f"{good[-1]['minutes']:g}", ran, f"{good[-1]['steps']:,}"]
 
 
 def curves() -> tuple[Curves, Curves]:
     """The points of the first seed, of (a) and of (b)."""
     found = {method: runs("a", method) for method in (OURS, *PEERS)}, {method: runs("b", method) for method in RECIPES}
     losses, recipes = (
-        {method: _over_time(some[0]) for method, some in group.items() if some and "points" in some[0]}
-        for group in found
+        {method: _over_time(good[0]) for method, some in group.items() if (good := whole(some))} for group in found
     )
     return losses, recipes
 
@@ -78,11 +90,12 @@ def _over_time(record: dict[str, Any]) -> list[tuple[float, float]]:
 def figure(losses: Curves, recipes: Curves) -> Figure:
     """Validation accuracy of the 10 nearest neighbours against minutes of training, on a logarithmic axis.
 
-    The first curve of `losses` is ours and stands in both panels.
+    Ours stands in both panels.
     """
     drawn = Figure(figsize=(WIDTH, 5.2))
     panels = drawn.subplots(1, 2)  # each with a scale of its own, since (b) spans far more than (a)
-    ours, names = dict(list(losses.items())[:1]), [*losses, *recipes]  # one colour a name in both panels
+    ours = {name: points for name, points in losses.items() if name == OURS}
+    names = list({OURS: (), **losses, **recipes})  # one colour a name in both panels
     titles = ("Same training, other losses", "Recipes as published")
     for axes, title, curves in zip(panels, titles, (losses, {**ours, **recipes}), strict=True):
         axes.set(title=title, xlabel="training time, minutes", xscale="log")

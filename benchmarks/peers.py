@@ -6,36 +6,38 @@
     python -m benchmarks.peers --figure           docs/figures/peers.png
 
 (a) Only loss and mining differ: network, batches, augmentation, optimizer, schedule and seconds are those of our
-training in the settings of `standard`. A peer's setting is the best of its grid (benchmarks/peer_losses.py) on the
-validation part, at the steps of `quick` with seed 0. Cross-entropy's are those of benchmarks.versus_cross_entropy.
+training in the settings of `standard`, learning rate included, which was chosen for ours. A peer's setting is the best
+of its grid (benchmarks/peer_losses.py) on the validation part, with network and epochs of `quick` and seed 0.
 (b) Recipes as published (benchmarks/recipes.py), in the same seconds: not their setting, they are made for far longer
 training on a GPU.
 
 The seconds are those of training steps, and turned into a number of steps, so that every schedule comes to its end:
 ours by its seconds a step, measured once, and each other's by how many times as long as ours its steps take, measured
-in turns. So runs may be spread over days on which the machine is faster and slower. On the way the 10 nearest
-neighbours' accuracy on the validation part is noted, after each epoch in (a), at some marks in (b). Each is judged by
-the small network on its frozen embedding; the test set is read once. One seed, three for ours and for the nearest of
-(a) on validation.
+in turns on short trainings. So runs may be spread over days on which the machine is faster and slower; what they really
+took is noted beside. On the way the 10 nearest neighbours' accuracy on the validation part is noted, after each epoch
+in (a), at some marks in (b). Each is judged by the small network on its frozen embedding, and searched by the cosine;
+the test set is read once. One seed, three for ours and for the nearest of (a) on validation. What fails is recorded
+where training went wrong, else reported, and the rest goes on.
 results/peers.jsonl has one line a method and seed, besides those of tuning and pace; what is there is not run again.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import sys
+import traceback
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from benchmarks import records
-from benchmarks.peer_losses import OURS, PEERS, library, library_version, train_peer
-from benchmarks.peer_results import NAME, curves, figure, nearest, table
+from benchmarks.peer_losses import OURS, PEERS, Settings, library, train_peer
+from benchmarks.peer_pace import SecondsOf, paced_steps
+from benchmarks.peer_results import NAME, append, curves, figure, nearest, table
 from benchmarks.probes import embedded, fit_probe, read_off
-from benchmarks.rates import PACE_STEPS, seconds_per_step, with_steps
+from benchmarks.rates import with_steps
 from benchmarks.recipes import RECIPES, train_recipe
 from benchmarks.versus_cross_entropy import parts
 from tercet.config import PRESETS, Config, resolve
@@ -44,22 +46,20 @@ from tercet.errors import TrainingError
 from tercet.evaluation.look import save
 from tercet.model.precision import choose_precision
 from tercet.preparation import JPEG_NOTE, PRECISION_IMAGES, choose_device, fitting_precision
-from tercet.run_folder import commit, machine
+from tercet.training.checkpoint import History
 from tercet.training.encoder import GALLERY_IMAGES, knn_accuracy
 from tercet.training.randomness import derived_generator
 
 MINUTES = 12.0
 MARKS = (1 / 12, 2 / 12, 4 / 12, 8 / 12)  # of the steps of a recipe, where it is looked at besides the end
-PACE_SECONDS = 8.0  # of steps in one round, at most PACE_STEPS of them
 SEEDS = 3  # of ours and of the nearest
 FIGURE = Path("docs/figures/peers.png")
-SecondsOf = Callable[[int], float]  # trains for so many steps
 
 
-def resolved(method: str, preset: str, seed: int, dataset: Dataset) -> Config:
-    """Our settings with what a peer changes in them, complete but for the precision."""
-    changes = PEERS[method].changes if method in PEERS else {}
-    config = replace(PRESETS[preset], seed=seed, device=choose_device(PRESETS[preset].device), **changes)
+def resolved(preset: str, seed: int, dataset: Dataset) -> Config:
+    """Our settings, which a peer shares, complete but for the precision; `quick` for tuning."""
+    chosen, skip_share = PRESETS[preset], PRESETS["standard"].skip_share  # what is left out decides what is best
+    config = replace(chosen, seed=seed, device=choose_device(chosen.device), skip_share=skip_share)
     return resolve(config, image_count=len(parts(dataset, seed)[0]), size=dataset.size, flip=True)
 
 
@@ -69,12 +69,12 @@ def with_precision(config: Config, dataset: Dataset) -> Config:
     return replace(config, precision=fitting_precision(config, train)) if config.precision == "auto" else config
 
 
-def chosen_setting(method: str, dataset: Dataset) -> dict[str, Any]:
+def chosen_setting(method: str, dataset: Dataset) -> Settings:
     """The best of a peer's grid on validation; trains what was not tried yet."""
     grid = PEERS[method].grid if method in PEERS else ({},)
     if len(grid) == 1:
         return grid[0]
-    config = resolved(method, "quick", 0, dataset)
+    config = resolved("quick", 0, dataset)
     train, validation = parts(dataset, 0)
     scores = []
     for setting in grid:
@@ -84,7 +84,7 @@ def chosen_setting(method: str, dataset: Dataset) -> dict[str, Any]:
             try:
                 encoder, history = train_peer(method, setting, tried, train, validation)
                 pairs = embedded(encoder, train, validation, tried)
-                _, accuracy = fit_probe(*pairs, len(train.classes), tried)
+                _, accuracy = fit_probe(*pairs, train.class_counts(), tried)
                 outcome = {"head_validation_accuracy": accuracy, "points": points_of(history)}
             except TrainingError as error:
                 outcome = {"head_validation_accuracy": 0.0, "error": str(error)}
@@ -93,27 +93,22 @@ def chosen_setting(method: str, dataset: Dataset) -> dict[str, Any]:
     return grid[scores.index(max(scores))]
 
 
-def paced_steps(method: str, settings: dict[str, Any], minutes: float, seconds_of: SecondsOf, dataset: Dataset) -> int:
-    """The steps of so many minutes where ours take what they took when first measured; measures what was not yet."""
-    config = resolved(OURS, "standard", 0, dataset)
+def settings_of(config: Config, setting: Settings) -> Settings:
+    """What a run or a pace is known by. A recipe's are those of ours, which its minutes are counted by."""
+    return {**records.settings(config), "loss_settings": setting}
+
+
+def paced(method: str, settings: Settings, minutes: float, seconds_of: SecondsOf, dataset: Dataset) -> int:
+    """The steps of so many minutes."""
+    config = resolved("standard", 0, dataset)
 
     def ours(steps: int) -> float:
         return seconds_of_peer(OURS, {}, with_precision(config, dataset), dataset, steps)
 
-    def measured(method: str, settings: dict[str, Any], seconds_of: SecondsOf) -> dict[str, float]:
-        key = {"kind": "pace", "method": method, "settings": settings}
-        if not records.has(NAME, **key):
-            steps = min(PACE_STEPS, max(2, round(PACE_SECONDS / seconds_of(1))))
-            append({**key, "step_seconds": seconds_per_step({OURS: ours, method: seconds_of}, steps)})
-        found: dict[str, float] = records.select(records.read(NAME), **key)[-1]["step_seconds"]
-        return found
-
-    base = measured(OURS, {**records.settings(config), "loss_settings": {}}, ours)
-    found = measured(method, settings, seconds_of)
-    return max(1, round(60 * minutes / (base[OURS] * found[method] / found[OURS])))
+    return paced_steps(method, settings, minutes, seconds_of, ours=(settings_of(config, {}), ours))
 
 
-def seconds_of_peer(method: str, setting: dict[str, Any], config: Config, dataset: Dataset, steps: int) -> float:
+def seconds_of_peer(method: str, setting: Settings, config: Config, dataset: Dataset, steps: int) -> float:
     """Seconds of so many steps of one loss."""
     train, validation = parts(dataset, config.seed)
     few = with_steps(config, train.labels, steps)
@@ -123,8 +118,8 @@ def seconds_of_peer(method: str, setting: dict[str, Any], config: Config, datase
 def measure_peer(method: str, seed: int, minutes: float, dataset: Dataset) -> None:
     """One loss with one seed, for table (a)."""
     setting = chosen_setting(method, dataset)
-    config = resolved(method, "standard", seed, dataset)
-    settings = {**records.settings(config), "loss_settings": setting}
+    config = resolved("standard", seed, dataset)
+    settings = settings_of(config, setting)
     key = {"kind": "run", "table": "a", "method": method, "seed": seed, "minutes": minutes, "settings": settings}
     if there(key):
         return
@@ -132,7 +127,7 @@ def measure_peer(method: str, seed: int, minutes: float, dataset: Dataset) -> No
     train, validation = parts(dataset, seed)
     try:
         seconds_of = partial(seconds_of_peer, method, setting, config, dataset)
-        config = with_steps(config, train.labels, paced_steps(method, settings, minutes, seconds_of, dataset))
+        config = with_steps(config, train.labels, paced(method, settings, minutes, seconds_of, dataset))
         encoder, history = train_peer(method, setting, config, train, validation)
     except TrainingError as error:
         append({**key, "error": str(error)})
@@ -144,32 +139,47 @@ def measure_peer(method: str, seed: int, minutes: float, dataset: Dataset) -> No
 
 def measure_recipe(method: str, seed: int, minutes: float, dataset: Dataset) -> None:
     """One recipe with one seed, for table (b)."""
-    key = {"kind": "run", "table": "b", "method": method, "seed": seed, "minutes": minutes, "settings": {}}
+    config = resolved("standard", seed, dataset)
+    settings = settings_of(config, {})
+    key = {"kind": "run", "table": "b", "method": method, "seed": seed, "minutes": minutes, "settings": settings}
     if there(key):
         return
     train, validation = parts(dataset, seed)
-    config = resolved(OURS, "standard", seed, dataset)
     trial = RECIPES[method](train, config)
     config = replace(config, precision=choose_precision(trial.network, train.images[:PRECISION_IMAGES]))
 
     def seconds_of(steps: int) -> float:
         return train_recipe(RECIPES[method](train, config), steps, lambda _: 0.0, ())[1]
 
-    steps = paced_steps(method, {}, minutes, seconds_of, dataset)
+    steps = paced(method, settings, minutes, seconds_of, dataset)
     chosen = torch.randperm(len(train), generator=derived_generator(seed, "gallery"))[:GALLERY_IMAGES]
     gallery = train.select(chosen)
     recipe = RECIPES[method](train, config)
-    points, seconds = train_recipe(
-        recipe,
-        steps,
-        lambda network: knn_accuracy(network, gallery, validation, config.precision),
-        [max(1, round(mark * steps)) for mark in MARKS],
-    )
+    try:
+        points, seconds = train_recipe(
+            recipe,
+            steps,
+            lambda network: knn_accuracy(network, gallery, validation, config.precision),
+            [max(1, round(mark * steps)) for mark in MARKS],
+        )
+    except TrainingError as error:
+        append({**key, "error": str(error)})
+        return
     course = {"steps": steps, "step_seconds": round(seconds, 3), "points": points}
     finish({**key, **course}, recipe.network, config, dataset)
 
 
-def finish(key: dict[str, Any], network: torch.nn.Module, config: Config, dataset: Dataset) -> None:
+def measure(method: str, seed: int, *, minutes: float, dataset: Dataset) -> bool:
+    """Whether a run came to an end; one that does not must not keep the others from theirs."""
+    try:
+        (measure_recipe if method in RECIPES else measure_peer)(method, seed, minutes, dataset)
+    except Exception:
+        traceback.print_exc()
+        return False
+    return True
+
+
+def finish(key: Settings, network: torch.nn.Module, config: Config, dataset: Dataset) -> None:
     """Judge the frozen embedding and append the record."""
     figures, (embeddings, labels) = read_off(network, *parts(dataset, key["seed"]), dataset.test, config)
     record = {
@@ -184,18 +194,12 @@ def finish(key: dict[str, Any], network: torch.nn.Module, config: Config, datase
     print(f"{key['method']}, seed {key['seed']}: {100 * figures['head_accuracy']:.2f} %")
 
 
-def points_of(history: list[dict[str, Any]]) -> list[tuple[int, float]]:
+def points_of(history: History) -> list[tuple[int, float]]:
     """(step, validation accuracy) after each epoch."""
     return [(record["step"], record["validation_accuracy"]) for record in history]
 
 
-def append(record: dict[str, Any]) -> None:
-    """Add a record, with where it was measured."""
-    where = {"machine": machine(), "commit": commit(), "pytorch-metric-learning": library_version()}
-    records.append(NAME, {**record, **where, "command": f"python -m benchmarks.{NAME}"})
-
-
-def there(key: dict[str, Any]) -> bool:
+def there(key: Settings) -> bool:
     """Whether it was measured; says so."""
     found = records.has(NAME, **key)
     if found:
@@ -220,12 +224,15 @@ def main() -> None:
     if not options.only:
         library("losses")  # says at once if it is missing, not after the first runs
     dataset = open_dataset("cifar10")
-    for method in options.only or (OURS, *PEERS, *RECIPES):
-        (measure_recipe if method in RECIPES else measure_peer)(method, 0, options.minutes, dataset)
-    for seed in range(1, 1 if options.only else SEEDS):
-        for method in (OURS, nearest()):
-            if method:
-                measure_peer(method, seed, options.minutes, dataset)
+    run = partial(measure, minutes=options.minutes, dataset=dataset)
+    if options.only:
+        ended = [run(method, 0) for method in options.only]
+    else:
+        ended = [run(method, 0) for method in (OURS, *PEERS)]
+        ended += [run(method, seed) for seed in range(1, SEEDS) for method in (OURS, nearest()) if method]
+        ended += [run(method, 0) for method in RECIPES]
+    if not all(ended):
+        sys.exit(f"{ended.count(False)} of {len(ended)} runs did not come to an end, see above; the rest is recorded.")
 
 
 if __name__ == "__main__":

@@ -70,16 +70,16 @@ def counted_operations() -> Iterator[Operations]:
 
 
 def seconds_per_step(
-    trainings: Mapping[str, Callable[[int], float]], steps: int = PACE_STEPS, rounds: int = PACE_ROUNDS
+    trainings: Mapping[str, tuple[Callable[[int], float], int]], rounds: int = PACE_ROUNDS
 ) -> dict[str, float]:
     """Each training's seconds a step: the median over rounds in which they take turns, after one that warms up.
 
-    A training takes a number of steps and returns the seconds they took. It runs its whole schedule in so few steps,
-    so that a schedule which makes some steps dearer than others is paid in proportion.
+    A training takes a number of steps, which stands beside it, and returns the seconds they took. It runs its whole
+    schedule in so few, so that a schedule which makes some steps dearer than others is paid in proportion.
     """
     found: dict[str, list[float]] = {name: [] for name in trainings}
     for _ in range(rounds + 1):
-        for name, train in trainings.items():
+        for name, (train, steps) in trainings.items():
             found[name].append(train(steps) / steps)
     return {name: median(seconds[1:]) for name, seconds in found.items()}
 

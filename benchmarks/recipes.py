@@ -7,8 +7,9 @@
   There the network starts from ImageNet weights at a rate of 1e-5; here it starts from scratch as all others do, at the
   1e-4 that the example gives its new layer.
 - SupContrast (github.com/HobbitLong/SupContrast): ResNet-18 at 32 pixels, two views of each image, a projection to 128
-  whose output is judged, temperature 0.1, SGD with the script's defaults for a batch of 256 (0.05, momentum 0.9,
-  decay 1e-4), cosine. Its README has ResNet-50 and 1,024 images, which makes a step many times longer.
+  for the loss only, since the 512 features before it are what is judged (Khosla et al. 2020), temperature 0.1, SGD with
+  the script's defaults for a batch of 256 (0.05, momentum 0.9, decay 1e-4), cosine. Its README has ResNet-50 and 1,024
+  images, which makes a step many times longer.
 
 Everything else of ours, the precision that the self-test chooses and channels last, is theirs as well.
 """
@@ -30,6 +31,7 @@ from benchmarks.views import color_jitter, resized_crop
 from tercet.config import Config, resolve
 from tercet.data.batches import epoch_batches
 from tercet.data.imageset import ImageSet
+from tercet.errors import TrainingError
 from tercet.model.precision import autocast
 from tercet.training.encoder import fresh_encoder
 from tercet.training.losses import supervised_contrastive_loss
@@ -56,10 +58,15 @@ class Embedder(nn.Module):
         self.register_buffer("std", std.reshape(1, 3, 1, 1))
         self.backbone = backbone
 
+    def features(self, images: Tensor) -> Tensor:
+        """What the backbone gives."""
+        pixels = ((images.float() - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        found: Tensor = self.backbone(pixels).float()
+        return found
+
     def forward(self, images: Tensor) -> Tensor:
         """Embeddings of unit length."""
-        pixels = ((images.float() - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        return nn.functional.normalize(self.backbone(pixels).float(), dim=1)
+        return nn.functional.normalize(self.features(images), dim=1)
 
 
 class Block(nn.Module):
@@ -158,10 +165,11 @@ def supcontrast(train: ImageSet, config: Config) -> Recipe:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(config.seed, "supcontrast"))
         stem = (nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU())
-        projection = nn.Sequential(nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 128))
-        network = Embedder(resnet18(*stem, last=projection), train).to(config.device)
+        projection = nn.Sequential(nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 128)).to(config.device)
+        network = Embedder(resnet18(*stem, last=nn.Identity()), train).to(config.device)
     rate = 0.05
-    optimizer = torch.optim.SGD(network.parameters(), lr=rate, momentum=0.9, weight_decay=1e-4)
+    weights = [*network.parameters(), *projection.parameters()]
+    optimizer = torch.optim.SGD(weights, lr=rate, momentum=0.9, weight_decay=1e-4)
     generator = derived_generator(config.seed, "supcontrast")
     batches: list[Tensor] = []
 
@@ -175,7 +183,8 @@ def supcontrast(train: ImageSet, config: Config) -> Recipe:
         for group in optimizer.param_groups:  # down to a thousandth
             group["lr"] = rate * (1e-3 + (1 - 1e-3) * (1 + math.cos(math.pi * number / steps)) / 2)
         with autocast(config.precision, torch.device(config.device)):
-            embeddings = network(views.to(config.device))
+            projected = projection(network.features(views.to(config.device)))
+        embeddings = nn.functional.normalize(projected.float(), dim=1)
         loss = supervised_contrastive_loss(embeddings, train.labels[indices].to(config.device), temperature=0.1)
         _move(optimizer, loss * (0.1 / 0.07))  # its loss is scaled by temperature over base temperature
 
@@ -204,7 +213,8 @@ def train_recipe(
 
 
 def _move(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    if not torch.isfinite(loss.detach()):  # which also waits for a device that works by itself
+        raise TrainingError(f"found a loss of {float(loss.detach())}.")
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-    float(loss.detach())  # waits for a device that works by itself

@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -96,12 +97,10 @@ def pace(budget: str, dataset: Dataset, steps: int = PACE_STEPS) -> dict[str, An
         config = with_steps(configs[method], train.labels, count)
         return float(train_method(method, config, train, validation)[1][-1]["seconds"])
 
-    found_seconds = seconds_per_step(
-        {method: lambda count, method=method: seconds_of(method, count) for method in configs}, steps
-    )
+    found_seconds = seconds_per_step({method: (partial(seconds_of, method), steps) for method in configs})
     encoder = fresh_encoder(configs[OURS], train, normalize=configs[OURS].normalize)
     started = time.perf_counter()
-    fit_probe(*embedded(encoder, train, validation, configs[OURS]), len(train.classes), configs[OURS])
+    fit_probe(*embedded(encoder, train, validation, configs[OURS]), train.class_counts(), configs[OURS])
     rest = time.perf_counter() - started
     ours = step_count(steps_per_epoch(train.labels, configs[OURS]), configs[OURS].epochs)
     record = {
@@ -143,7 +142,7 @@ def measure(method: str, seed: int, dataset: Dataset, paced: dict[str, Any]) -> 
     for share in FEW_LABELS:
         chosen = stratified(train.labels, share, seed)
         few = embed(encoder, train.images[chosen], precision=config.precision), train.labels[chosen]
-        head, _ = fit_probe(*hold_out(few, HELD_OUT, seed), len(train.classes), config)
+        head, _ = fit_probe(*hold_out(few, HELD_OUT, seed), train.class_counts(), config)
         figures[f"accuracy_{round(100 * share)}_percent"] = judge(probabilities(head, embeddings), labels)[0]
     record = {
         **key,

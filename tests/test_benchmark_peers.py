@@ -1,29 +1,120 @@
-"""Peers get the same minutes, whatever the machine that each is measured on."""
+"""Peers get the same minutes, whatever the machine that each is measured on, and one that fails harms no other."""
 
 import pytest
-from benchmarks import peer_results, peers, records
-from benchmarks.peer_losses import OURS
+from benchmarks import peer_pace, peer_results, peers, records
+from benchmarks.peer_losses import OURS, PEERS
+from benchmarks.recipes import Recipe
 
-from tercet.config import Config
+from tercet.errors import TrainingError
 
 
-def test_a_pace_counts_in_steps_of_ours_on_the_first_machine(monkeypatch, tmp_path):
+@pytest.fixture(autouse=True)
+def nothing_recorded(monkeypatch, tmp_path):
     monkeypatch.setattr(records, "FOLDER", tmp_path)
-    monkeypatch.setattr(peers, "resolved", lambda *_: Config())
-    monkeypatch.setattr(peers, "with_precision", lambda config, _: config)
-    machine = {"seconds": 1.0}
-    monkeypatch.setattr(peers, "seconds_of_peer", lambda *words: machine["seconds"] * words[-1])
-    own = {**records.settings(Config()), "loss_settings": {}}
-    assert peers.paced_steps(OURS, own, 2.0, lambda steps: machine["seconds"] * steps, None) == 120
+
+
+def run_of(method, seed=0, *, table="a", **figures):
+    judged = {"head_accuracy": 0.8, "recall@1": 0.7, "map@r": 0.6, "head_validation_accuracy": 0.8, "dimensions": 128}
+    course = {"minutes": 12.0, "steps": 40, "step_seconds": 660.0, "points": [(10, 0.5), (40, 0.8)]}
+    key = {"kind": "run", "table": table, "method": method, "seed": seed, "settings": {"loss_settings": {}}}
+    return {**key, **course, **judged, **figures}
+
+
+def record(*runs):
+    for run in runs:
+        records.append("peers", run)
+
+
+def test_a_pace_counts_in_steps_of_ours_on_the_first_machine():
+    machine, asked = {"seconds": 1.0}, []
+
+    def ours(steps):
+        asked.append(steps)
+        return machine["seconds"] * steps
+
+    def slow(steps):
+        return 3 * machine["seconds"] * steps
+
+    def steps_of(method, seconds_of):
+        return peer_pace.paced_steps(method, {}, 2.0, seconds_of, ours=({}, ours))
+
+    assert steps_of(OURS, ours) == 120
     machine["seconds"] = 0.5  # the next day's is twice as fast
-    slow = lambda steps: 3 * machine["seconds"] * steps  # noqa: E731
-    assert peers.paced_steps("slow", {}, 2.0, slow, None) == 40
-    assert peers.paced_steps(OURS, own, 2.0, slow, None) == 120
+    assert steps_of("slow", slow) == 40
+    assert steps_of(OURS, ours) == 120
     assert [record["method"] for record in records.read("peers")] == [OURS, "slow"]
+    assert set(asked) == {peer_pace.STEPS}
 
 
-def test_curves_end_with_the_minutes(monkeypatch):
-    record = {"minutes": 12.0, "steps": 40, "points": [(10, 0.5), (40, 0.8)]}
-    monkeypatch.setattr(peer_results, "runs", lambda table, method: [record] if method == OURS else [])
-    losses, _ = peer_results.curves()
+def test_a_pace_of_other_settings_is_measured_anew():
+    for seconds, settings in ((1.0, {"widths": [8]}), (2.0, {"widths": [16]})):
+        own = lambda steps, seconds=seconds: seconds * steps  # noqa: E731
+        assert peer_pace.paced_steps("other", settings, 1.0, own, ours=(settings, own)) == round(60 / seconds)
+
+
+def test_a_run_that_fails_lets_the_others_run(monkeypatch, capsys):
+    ran = []
+
+    def measured(method, seed, minutes, dataset):
+        ran.append((method, seed))
+        if method == "supcon":
+            raise RuntimeError("out of memory")
+        if method in PEERS:
+            record(run_of(method, seed, head_validation_accuracy=0.9 if method == "proxy anchor" else 0.8))
+
+    monkeypatch.setattr(peers, "measure_peer", measured)
+    monkeypatch.setattr(peers, "measure_recipe", measured)
+    monkeypatch.setattr(peers, "library", lambda name: None)
+    monkeypatch.setattr(peers, "open_dataset", lambda name: None)
+    monkeypatch.setattr("sys.argv", ["peers"])
+    with pytest.raises(SystemExit, match="1 of 15 runs did not come to an end"):
+        peers.main()
+    assert "out of memory" in capsys.readouterr().err
+    # Seeds of ours and of the nearest before the recipes, which nothing waits for.
+    first = [(method, 0) for method in (OURS, *PEERS)]
+    more = [(method, seed) for seed in (1, 2) for method in (OURS, "proxy anchor")]
+    assert ran == [*first, *more, *((method, 0) for method in peers.RECIPES)]
+
+
+def test_a_recipe_that_comes_to_nothing_is_recorded_as_such(monkeypatch, tiny_set):
+    def broken(*_):
+        raise TrainingError("found a loss of nan.")
+
+    monkeypatch.setattr(peers, "resolved", lambda *_: peers.PRESETS["quick"])
+    monkeypatch.setattr(peers, "parts", lambda *_: (tiny_set, tiny_set))
+    monkeypatch.setattr(peers, "choose_precision", lambda *_: "fp32")
+    monkeypatch.setattr(peers, "paced", lambda *_: 5)
+    monkeypatch.setitem(peers.RECIPES, "SupContrast's", lambda *_: Recipe(None, broken))
+    peers.measure_recipe("SupContrast's", 0, 1.0, None)
+    assert "| SupContrast's |  | 1 | training failed: found a loss of nan. |" in peer_results.table()
+
+
+def test_the_nearest_is_chosen_on_validation_by_the_first_seed():
+    record(
+        run_of("supcon", head_validation_accuracy=0.7, head_accuracy=0.9),
+        run_of("proxy anchor", head_validation_accuracy=0.8),
+        run_of("proxy anchor", 1, head_validation_accuracy=0.1),
+        run_of("triplet, semi-hard", error="found a loss of nan."),
+    )
+    assert peer_results.nearest() == "proxy anchor"
+
+
+def test_a_short_trial_takes_no_place_of_a_run():
+    record(run_of("supcon"), run_of("supcon", minutes=1.0, head_validation_accuracy=0.99))
+    assert [run["minutes"] for run in peer_results.runs("a", "supcon")] == [12.0]
+
+
+def test_the_table_says_how_many_failed_and_how_long_the_others_ran():
+    record(run_of(OURS), run_of(OURS, 1, head_accuracy=0.82, step_seconds=780.0), run_of(OURS, 2, error="nan"))
+    assert "| 2 of 3, training failed in the others | 81.00 ± 1.41 |" in peer_results.table()
+    assert "| 12 | 12.0 ± 1.4 | 40 |" in peer_results.table()
+
+
+def test_curves_end_with_the_minutes_and_ours_is_in_both_panels():
+    record(run_of(OURS), run_of("supcon"), run_of("SupContrast's", table="b"))
+    losses, found = peer_results.curves()
     assert losses[OURS] == [(pytest.approx(3.0), 0.5), (pytest.approx(12.0), 0.8)]
+    shown = [{line.get_label() for line in axes.lines} for axes in peer_results.figure(losses, found).axes]
+    assert shown == [{OURS, "supcon"}, {OURS, "SupContrast's"}]
+    without_ours = peer_results.figure({"supcon": losses["supcon"]}, found)
+    assert [len(axes.lines) for axes in without_ours.axes] == [1, 1]

@@ -3,12 +3,11 @@
 import math
 import sys
 from dataclasses import replace
-from functools import partial
 from statistics import fmean
 
 import pytest
 import torch
-from benchmarks import peers, rates, recipes, records, reference, time_to_accuracy, versus_cross_entropy
+from benchmarks import peer_pace, peers, rates, recipes, records, reference, time_to_accuracy, versus_cross_entropy
 from benchmarks.peer_losses import OURS, PEERS, Mined, train_peer
 from benchmarks.peer_results import curves, figure, nearest, runs, table
 from benchmarks.probes import hold_out, stratified
@@ -42,7 +41,7 @@ def dataset(make_set, tmp_path, monkeypatch):
     monkeypatch.setattr(rates, "SIDE", 64)
     monkeypatch.setattr(head, "EPOCHS", 1)
     monkeypatch.setattr(head, "FEWEST_STEPS", 10)
-    monkeypatch.setattr(peers, "PACE_SECONDS", 0.0)
+    monkeypatch.setattr(peer_pace, "STEPS", 3)
     found = Dataset("tiny", make_set(128), make_set(40, seed=2), None, 12)
     for module in (time_to_accuracy, versus_cross_entropy, peers):
         monkeypatch.setattr(module, "open_dataset", lambda name: found)
@@ -118,7 +117,7 @@ def test_every_peer_learns_and_its_own_weights_move(dataset, monkeypatch, method
 
     monkeypatch.setitem(PEERS, method, PEERS[method]._replace(make=make))
     train, validation = dataset.train.split(0)
-    config = rates.with_steps(peers.resolved(method, "quick", 0, dataset), train.labels, 64)
+    config = rates.with_steps(peers.resolved("quick", 0, dataset), train.labels, 64)
     encoder, history = train_peer(method, PEERS[method].grid[-1], config, train, validation)
     assert history[-1]["step"] == 64
     # Batch-hard from the start collapses on a set as small as this.
@@ -131,7 +130,7 @@ def test_every_peer_learns_and_its_own_weights_move(dataset, monkeypatch, method
 @pytest.mark.slow
 def test_peers_are_tuned_paced_run_and_shown(dataset, monkeypatch, capsys):
     pytest.importorskip("pytorch_metric_learning")
-    monkeypatch.setattr(peers, "seconds_per_step", partial(rates.seconds_per_step, rounds=1))
+    monkeypatch.setattr(peer_pace, "ROUNDS", 1)
     monkeypatch.setattr(peers, "choose_precision", lambda *_: "fp32")
     monkeypatch.setattr(recipes, "TRIPLETS", 16)
     monkeypatch.setattr(recipes, "VIEWED", 16)
@@ -198,7 +197,7 @@ def test_operations_are_those_of_the_layers_forward_and_backward():
 
 def test_a_training_is_paced_by_the_median_after_a_warm_up():
     given = iter([9.0, 1.0, 5.0, 2.0])
-    assert rates.seconds_per_step({"a": lambda steps: next(given) * steps}, steps=4, rounds=3) == {"a": 2.0}
+    assert rates.seconds_per_step({"a": (lambda steps: next(given) * steps, 4)}, rounds=3) == {"a": 2.0}
 
 
 @pytest.mark.parametrize("steps", [1, 5, 8, 9, 23])
