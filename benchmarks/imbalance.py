@@ -15,12 +15,12 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from dataclasses import replace
-from statistics import fmean, stdev
 
 import torch
 from torch import Tensor
 
 from benchmarks import records
+from benchmarks.tables import markdown, spread
 from tercet.config import Config, resolve
 from tercet.data.imageset import ImageSet
 from tercet.data.sources import open_dataset
@@ -65,9 +65,9 @@ def figures(probabilities: Tensor, judged: ImageSet, train: ImageSet) -> dict[st
     }
 
 
-def measure(seed: int) -> None:
+def measure(seed: int, images: ImageSet) -> None:
     """Train on one long tail and append a record a method; nothing if they are there."""
-    tail, judged = long_tail(open_dataset("cifar10").train, seed)
+    tail, judged = long_tail(images, seed)
     train, validation = tail.split(seed)
     config = resolve(replace(CONFIG, seed=seed), image_count=len(train), size=32, flip=True)
     settings = records.settings(config)
@@ -104,11 +104,10 @@ def table() -> str:
     for record in records.newest(records.read("imbalance")):
         by_method[record["method"]].append(record)
     names = ("balanced_accuracy", "accuracy_at_training_shares", "macro_f1", "recall_of_three_rarest")
-    lines = ["| method | " + " | ".join(name.replace("_", " ") for name in names) + " |", "|---" * 5 + "|"]
+    rows = [["method", *(name.replace("_", " ") for name in names)]]
     for method, found in by_method.items():
-        cells = [[100 * record[name] for record in found] for name in names]
-        lines.append(f"| {method} | " + " | ".join(f"{fmean(cell):.1f} ± {stdev(cell):.1f}" for cell in cells) + " |")
-    return "\n".join(lines)
+        rows.append([method, *(spread([record[name] for record in found], ".1f", 100) for name in names)])
+    return markdown(rows)
 
 
 def main() -> None:
@@ -116,8 +115,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", action="store_true")
     if not parser.parse_args().table:
+        images = open_dataset("cifar10").train
         for seed in range(SEEDS):
-            measure(seed)
+            measure(seed, images)
     print(table())
 
 

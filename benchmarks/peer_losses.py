@@ -10,6 +10,7 @@ long. Distances and defaults are the library's.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
@@ -119,12 +120,13 @@ def _miner(name: str, **settings: Any) -> nn.Module:
     return made
 
 
-def _as_long_as_ours(loss: nn.Module, class_count: int) -> nn.Module:
-    """The loss with its proxies scaled to the mean squared length of `Proxies`, 1/3."""
+def _by_proxies(name: str, settings: Settings, config: Config, class_count: int) -> Mined:
+    """A loss that compares with proxies, which are scaled to the mean squared length of `Proxies`, 1/3."""
+    loss = _loss(name, class_count, config.dimensions, **settings)
     with torch.no_grad():
         for proxies in loss.parameters():
             proxies.mul_((class_count / 3) ** 0.5 / proxies.norm())
-    return loss
+    return Mined(loss)
 
 
 # A library's default stands in each grid; the other values are guesses around it.
@@ -149,15 +151,11 @@ PEERS = {
     ),
     "supcon": Peer(lambda settings, *_: Mined(_loss("SupConLoss", **settings)), TEMPERATURES),
     "proxy anchor": Peer(
-        lambda settings, config, classes: Mined(
-            _as_long_as_ours(_loss("ProxyAnchorLoss", classes, config.dimensions, **settings), classes)
-        ),
+        partial(_by_proxies, "ProxyAnchorLoss"),
         ({"alpha": 32}, {"alpha": 16}, {"alpha": 8}),
     ),
     "normalised softmax": Peer(
-        lambda settings, config, classes: Mined(
-            _as_long_as_ours(_loss("NormalizedSoftmaxLoss", classes, config.dimensions, **settings), classes)
-        ),
+        partial(_by_proxies, "NormalizedSoftmaxLoss"),
         TEMPERATURES,
     ),
     "cross-entropy": Peer(

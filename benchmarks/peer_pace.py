@@ -10,7 +10,7 @@ from benchmarks.peer_results import NAME, append
 from benchmarks.rates import seconds_per_step
 
 STEPS = 30  # of a training in one round; fewer of one whose steps take over a second
-SECONDS = 30.0
+SECONDS = 30.0  # of them in one round
 ROUNDS = 2
 SecondsOf = Callable[[int], float]  # trains for so many steps
 
@@ -36,6 +36,6 @@ def pace(method: str, settings: Settings, trainings: dict[str, SecondsOf]) -> di
 
 
 def _steps(name: str, seconds_of: SecondsOf) -> int:
-    if name == OURS:  # the same beside any other, since first steps are dearer
+    if name == OURS:  # the same beside any other, whatever first steps cost
         return STEPS
     return min(STEPS, max(3, round(2 * SECONDS / seconds_of(2))))

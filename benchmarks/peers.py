@@ -33,7 +33,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import records
-from benchmarks.peer_losses import OURS, PEERS, Settings, library, train_peer
+from benchmarks.peer_losses import OURS, PEERS, Directions, Settings, library, train_peer
 from benchmarks.peer_pace import SecondsOf, paced_steps
 from benchmarks.peer_results import NAME, append, curves, figure, nearest, table
 from benchmarks.probes import embedded, fit_probe, read_off
@@ -100,11 +100,8 @@ def settings_of(config: Config, setting: Settings) -> Settings:
 
 def paced(method: str, settings: Settings, minutes: float, seconds_of: SecondsOf, dataset: Dataset) -> int:
     """The steps of so many minutes."""
-    config = resolved("standard", 0, dataset)
-
-    def ours(steps: int) -> float:
-        return seconds_of_peer(OURS, {}, with_precision(config, dataset), dataset, steps)
-
+    config = with_precision(resolved("standard", 0, dataset), dataset)
+    ours = partial(seconds_of_peer, OURS, {}, config, dataset)
     return paced_steps(method, settings, minutes, seconds_of, ours=(settings_of(config, {}), ours))
 
 
@@ -151,15 +148,15 @@ def measure_recipe(method: str, seed: int, minutes: float, dataset: Dataset) -> 
     def seconds_of(steps: int) -> float:
         return train_recipe(RECIPES[method](train, config), steps, lambda _: 0.0, ())[1]
 
-    steps = paced(method, settings, minutes, seconds_of, dataset)
     chosen = torch.randperm(len(train), generator=derived_generator(seed, "gallery"))[:GALLERY_IMAGES]
     gallery = train.select(chosen)
     recipe = RECIPES[method](train, config)
     try:
+        steps = paced(method, settings, minutes, seconds_of, dataset)
         points, seconds = train_recipe(
             recipe,
             steps,
-            lambda network: knn_accuracy(network, gallery, validation, config.precision),
+            lambda network: knn_accuracy(Directions(network), gallery, validation, config.precision),
             [max(1, round(mark * steps)) for mark in MARKS],
         )
     except TrainingError as error:

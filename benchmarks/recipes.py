@@ -213,8 +213,8 @@ def train_recipe(
 
 
 def _move(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    if not torch.isfinite(loss.detach()):  # which also waits for a device that works by itself
-        raise TrainingError(f"found a loss of {float(loss.detach())}.")
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
+    if not math.isfinite(value := float(loss.detach())):  # after the step, to wait for a device that works by itself
+        raise TrainingError(f"found a loss of {value}.")

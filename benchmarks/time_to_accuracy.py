@@ -6,9 +6,9 @@
 
 Settings were chosen on validation images before; here the encoder learns from all training images. The seconds begin
 with the images in memory and end with the fitted head. In them are the self-test of the precision, the encoder, the
-embedding of what the head learns from and the head, whose weight decay is chosen on 5 % of these images, which it is
-not fitted on. Not in them are the reading of the data and the test set, which is read once. No accuracy is looked at
-between epochs, but for a handful of training images.
+embedding of what the head learns from and the head, whose weight decay and temperature are chosen on 5 % of these
+images, which it is not fitted on. Not in them are the reading of the data and the test set, which is read
+once. No accuracy is looked at between epochs, but for a handful of training images.
 The machine's rate is that of a matrix product of 2048 x 2048 in the same process, just before; the operations of the
 training are those of its convolutions and linear layers as they ran (benchmarks/rates.py), over the seconds of its
 steps. Peak memory is that of the process until the head is fitted, reading the data and seeds before included.

@@ -1,11 +1,15 @@
 """Peers get the same minutes, whatever the machine that each is measured on, and one that fails harms no other."""
 
+from dataclasses import replace
+
 import pytest
+import torch
 from benchmarks import peer_pace, peer_results, peers, records
 from benchmarks.peer_losses import OURS, PEERS
 from benchmarks.recipes import Recipe
 
 from tercet.errors import TrainingError
+from tercet.training.proxies import Proxies
 
 
 @pytest.fixture(autouse=True)
@@ -97,6 +101,15 @@ def test_the_nearest_is_chosen_on_validation_by_the_first_seed():
         run_of("triplet, semi-hard", error="found a loss of nan."),
     )
     assert peer_results.nearest() == "proxy anchor"
+
+
+@pytest.mark.parametrize("method", ["proxy anchor", "normalised softmax"])
+def test_proxies_of_the_library_begin_as_long_as_ours(method, tiny_config):
+    pytest.importorskip("pytorch_metric_learning")
+    config = replace(tiny_config, dimensions=128)
+    (theirs,) = PEERS[method].make(PEERS[method].grid[0], config, 10).parameters()
+    ours = Proxies(10, config, torch.Generator().manual_seed(0)).directions
+    assert float(theirs.detach().norm()) == pytest.approx(float(ours.detach().norm()), rel=0.05)
 
 
 def test_a_short_trial_takes_no_place_of_a_run():

@@ -70,7 +70,8 @@ def fit_head(
 def soften(head: Head, validation: tuple[Float[Tensor, "V D"], Int64[Tensor, " V"]]) -> float:
     """Divide the logits by the temperature of `TEMPERATURES` by which `validation` is likeliest; return it.
 
-    What is predicted stays. Temperatures below 1 would make a head surer for a few images that it happens to get right.
+    Every image counts the same. What is predicted stays. Temperatures below 1 would make a head surer for a few images
+    that it happens to get right.
     Reference: Guo et al., On calibration of modern neural networks, ICML 2017, section 4.2.
     """
     embeddings, labels = validation
