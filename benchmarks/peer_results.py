@@ -29,8 +29,9 @@ def append(record: dict[str, Any]) -> None:
 
 
 def runs(table: str, method: str) -> list[dict[str, Any]]:
-    """The longest runs of one method with its newest settings, by seed."""
+    """The longest runs of one method with its newest settings and data, by seed."""
     found = records.newest(records.select(records.read(NAME), kind="run", table=table, method=method))
+    found = records.select(found, data=found[-1]["data"]) if found else []
     longest = max((record["minutes"] for record in found), default=0)
     return sorted(records.select(found, minutes=longest), key=lambda record: int(record["seed"]))
 

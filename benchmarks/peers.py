@@ -45,7 +45,7 @@ from tercet.data.sources import Dataset, open_dataset
 from tercet.errors import TrainingError
 from tercet.evaluation.look import save
 from tercet.model.precision import choose_precision
-from tercet.preparation import JPEG_NOTE, PRECISION_IMAGES, choose_device, fitting_precision
+from tercet.preparation import PRECISION_IMAGES, choose_device, fitting_precision
 from tercet.training.checkpoint import History
 from tercet.training.encoder import GALLERY_IMAGES, knn_accuracy
 from tercet.training.randomness import derived_generator
@@ -117,7 +117,7 @@ def measure_peer(method: str, seed: int, minutes: float, dataset: Dataset) -> No
     setting = chosen_setting(method, dataset)
     config = resolved("standard", seed, dataset)
     settings = settings_of(config, setting)
-    key = {"kind": "run", "table": "a", "method": method, "seed": seed, "minutes": minutes, "settings": settings}
+    key = run_key("a", method, seed, minutes, settings, dataset)
     if there(key):
         return
     config = with_precision(config, dataset)
@@ -138,7 +138,7 @@ def measure_recipe(method: str, seed: int, minutes: float, dataset: Dataset) -> 
     """One recipe with one seed, for table (b)."""
     config = resolved("standard", seed, dataset)
     settings = settings_of(config, {})
-    key = {"kind": "run", "table": "b", "method": method, "seed": seed, "minutes": minutes, "settings": settings}
+    key = run_key("b", method, seed, minutes, settings, dataset)
     if there(key):
         return
     train, validation = parts(dataset, seed)
@@ -181,7 +181,6 @@ def finish(key: Settings, network: torch.nn.Module, config: Config, dataset: Dat
     figures, (embeddings, labels) = read_off(network, *parts(dataset, key["seed"]), dataset.test, config)
     record = {
         **key,
-        "data": JPEG_NOTE if dataset.name.startswith("cifar10-jpeg") else dataset.name,
         "n_test": len(labels),
         "dimensions": embeddings.shape[1],
         "precision": config.precision,
@@ -194,6 +193,12 @@ def finish(key: Settings, network: torch.nn.Module, config: Config, dataset: Dat
 def points_of(history: History) -> list[tuple[int, float]]:
     """(step, validation accuracy) after each epoch."""
     return [(record["step"], record["validation_accuracy"]) for record in history]
+
+
+def run_key(which: str, method: str, seed: int, minutes: float, settings: Settings, dataset: Dataset) -> Settings:
+    """What a run of a table is known by."""
+    known_by = {"kind": "run", "table": which, "method": method, "seed": seed, "minutes": minutes}
+    return {**known_by, "data": records.data_label(dataset.name), "settings": settings}
 
 
 def there(key: Settings) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tercet.config import Config
+from tercet.preparation import JPEG_NOTE
 
 FOLDER = Path(__file__).parent / "results"
 PACKAGES = ("tercet", "torch", "numpy", "scikit-learn", "openTSNE", "pillow")
@@ -37,6 +38,17 @@ def append(name: str, record: dict[str, Any]) -> None:
 def select(records: Iterable[dict[str, Any]], **key: Any) -> list[dict[str, Any]]:
     """The records with these values."""
     return [record for record in records if all(record.get(field) == value for field, value in key.items())]
+
+
+def data_label(name: str) -> str:
+    """What a data set is called beside its figures: those of the JPEG copy compare with each other only.
+
+    >>> data_label("cifar10-jpeg"), data_label("cifar10"), data_label("digits")
+    ('CIFAR-10, JPEG copy', 'CIFAR-10, lossless', 'digits')
+    """
+    if name.startswith("cifar10-jpeg"):
+        return JPEG_NOTE
+    return "CIFAR-10, lossless" if name == "cifar10" else name
 
 
 def settings(config: Config) -> dict[str, Any]:

@@ -7,7 +7,7 @@
     python -m benchmarks.reference --table                the table of docs/results.md
     python -m benchmarks.reference --table short          the README's
 
-Run folders are kept in runs/reference/; results/reference.jsonl has one line a job and seed, and what is there already
+Run folders are kept in runs/reference/; results/reference.jsonl has one line a job, data set and seed; what is there
 with the same settings is not run again.
 """
 
@@ -18,6 +18,7 @@ import json
 import math
 import time
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -45,16 +46,18 @@ REPORTED = {"triplet_mlp_head": "86", "cnn_cross_entropy": "70 (its CNN)", "logi
 RUNS = Path("runs/reference")
 
 
-def settings(job: str) -> dict[str, Any]:
-    """What a job's measurements are known by; the original recipe's epochs are found anew."""
+def known_by(job: str) -> dict[str, Any]:
+    """What a job's measurements are known by besides the seed; the original recipe's epochs are found anew."""
     data, config, _ = JOBS[job]
     dataset = open_dataset(data)
     train, _ = parts(dataset, 0)
-    return records.settings(resolve(config, image_count=len(train), size=dataset.size, flip=data != "digits"))
+    config = resolve(config, image_count=len(train), size=dataset.size, flip=data != "digits")
+    return {"job": job, "data": records.data_label(dataset.name), "settings": records.settings(config)}
 
 
-def measure(job: str, seed: int, known_by: dict[str, Any]) -> None:
+def measure(seed: int, key: dict[str, Any]) -> None:
     """Run one job with one seed and append its record."""
+    job = key["job"]
     data, config, _ = JOBS[job]
     if job == "original":
         config = replace(config, epochs=epochs_of_equal_seconds(config))
@@ -66,10 +69,8 @@ def measure(job: str, seed: int, known_by: dict[str, Any]) -> None:
     records.append(
         "reference",
         {
-            "job": job,
+            **key,
             "seed": seed,
-            "settings": known_by,
-            "data": results.data["note"] or results.data["name"],
             "n_test": results.data["n_test"],
             "epochs": run["config"]["epochs"],
             "precision": run["precision"],
@@ -91,7 +92,7 @@ def measure(job: str, seed: int, known_by: dict[str, Any]) -> None:
 
 def epochs_of_equal_seconds(config: Config) -> int:
     """Whole epochs that take the original recipe at least the encoder seconds of `quick`, from one trial epoch."""
-    found = records.select(records.read("reference"), job="quick", settings=settings("quick"))
+    found = records.select(records.read("reference"), **known_by("quick"))
     if not found:
         raise SystemExit("measure `quick` first: its seconds are what the original recipe gets.")
     trial = RUNS / "original-trial"
@@ -113,11 +114,13 @@ def table(*, short: bool = False) -> str:
     The last column is what the project that tercet grew from reports of its own methods. The short table has neither
     the original's recipe nor the methods that nobody waits for.
     """
-    every = {
-        job: records.select(records.read("reference"), job=job) for job in JOBS if not (short and job == "original")
-    }
-    jobs = {job: records.newest(found) for job, found in every.items() if found}
-    heads = [job if job == found[0]["data"] else f"{job}: {found[0]['data']}" for job, found in jobs.items()]
+    measured = records.read("reference")
+    groups = product(
+        (job for job in JOBS if not (short and job == "original")), dict.fromkeys(record["data"] for record in measured)
+    )
+    every = {(job, data): records.select(measured, job=job, data=data) for job, data in groups}
+    jobs = {key: records.newest(found) for key, found in every.items() if found}
+    heads = [job if job == data else f"{job}: {data}" for job, data in jobs]
     rows = [["", *heads, "the original's report: CIFAR-10, lossless"]]
     for name, label in LABELS.items():
         if short and name not in SHOWN_IN_SHORT:
@@ -154,10 +157,10 @@ def main() -> None:
     parser.add_argument("--table", nargs="?", choices=("whole", "short"), const="whole")
     options = parser.parse_args()
     if options.job:
-        known_by = settings(options.job)
+        key = known_by(options.job)
         for seed in range(JOBS[options.job][2]):
-            if not records.has("reference", job=options.job, seed=seed, settings=known_by):
-                measure(options.job, seed, known_by)
+            if not records.has("reference", seed=seed, **key):
+                measure(seed, key)
     if options.table:
         print(table(short=options.table == "short"))
 

@@ -12,7 +12,8 @@ once. No accuracy is looked at between epochs, but for a handful of training ima
 The machine's rate is that of a matrix product of 2048 x 2048 in the same process, just before; the operations of the
 training are those of its convolutions and linear layers as they ran (benchmarks/rates.py), over the seconds of its
 steps. Peak memory is that of the process until the head is fitted, reading the data and seeds before included.
-results/time_to_accuracy.jsonl has one line a preset and seed; what is there with the same settings is not run again.
+results/time_to_accuracy.jsonl has one line a preset, data set and seed; what is there with the same settings is not
+run again.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import replace
+from itertools import product
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -34,7 +36,7 @@ from tercet.data.sources import Dataset, open_dataset
 from tercet.memory import peak_memory_bytes
 from tercet.model.embed import embed
 from tercet.model.head import Head
-from tercet.preparation import JPEG_NOTE, choose_device, fitting_precision
+from tercet.preparation import choose_device, fitting_precision
 from tercet.run_folder import commit, machine
 from tercet.training import encoder as training
 from tercet.training.bundle import embed_some
@@ -103,8 +105,7 @@ def measure(preset: str, seed: int, dataset: Dataset) -> None:
     mirrored = probabilities(head, embed(encoder, test.images.flip(3)))
     accuracy, error = judge(shares, test.labels)
     record = {
-        **key(preset, seed, config),
-        "data": JPEG_NOTE if dataset.name.startswith("cifar10-jpeg") else dataset.name,
+        **key(preset, seed, config, dataset.name),
         "n_train": len(dataset.train),
         "n_test": len(test),
         "epochs": config.epochs,
@@ -123,15 +124,16 @@ def measure(preset: str, seed: int, dataset: Dataset) -> None:
     print(f"{preset}, seed {seed}: {100 * accuracy:.2f} % in {figures['seconds']:.0f} s")
 
 
-def key(preset: str, seed: int, config: Config) -> dict[str, Any]:
+def key(preset: str, seed: int, config: Config, data: str) -> dict[str, Any]:
     """What a measurement is known by."""
-    return {"preset": preset, "seed": seed, "settings": records.settings(config)}
+    return {"preset": preset, "seed": seed, "data": records.data_label(data), "settings": records.settings(config)}
 
 
 def table() -> str:
-    """A row a preset: mean ± standard deviation over the seeds with the newest settings, as Markdown."""
+    """A row a preset and data set: mean ± standard deviation over the seeds with the newest settings, as Markdown."""
     columns = (
         "preset",
+        "data",
         "n",
         "accuracy, %",
         "with mirror images, %",
@@ -143,8 +145,10 @@ def table() -> str:
     )
     rows = [[*columns, "calibration error, %", "images/s", "GFLOP/s (of the matrix product's)", "peak memory, GiB"]]
     older = 0
-    for preset, (must, aim) in TARGETS.items():
-        every = records.select(records.read(NAME), preset=preset)
+    measured = records.read(NAME)
+    for preset, data in product(TARGETS, dict.fromkeys(record["data"] for record in measured)):
+        must, aim = TARGETS[preset]
+        every = records.select(measured, preset=preset, data=data)
         found = records.newest(every)
         older += len(every) - len(found)
         if not found:
@@ -157,7 +161,7 @@ def table() -> str:
 
         rows.append(
             [
-                *(preset, str(len(found)), cell("test_accuracy"), cell("test_accuracy_with_mirror_images")),
+                *(preset, data, str(len(found)), cell("test_accuracy"), cell("test_accuracy_with_mirror_images")),
                 *(cell("seconds", ".0f", 1), must, aim, cell("recall@1"), cell("map@r"), cell("calibration_error")),
                 cell("images_per_second", ",.0f", 1),
                 f"{cell('gflop_per_second', '.0f', 1)} ({spread(shares, '.0f', 100)} %)",
@@ -177,7 +181,7 @@ def main() -> None:
     if options.preset:
         dataset = open_dataset("cifar10")
         for seed in range(options.seeds):
-            if records.has(NAME, **key(options.preset, seed, resolved(options.preset, seed, dataset))):
+            if records.has(NAME, **key(options.preset, seed, resolved(options.preset, seed, dataset), dataset.name)):
                 print(f"{options.preset}, seed {seed}: is there already")
             else:
                 measure(options.preset, seed, dataset)

@@ -22,6 +22,7 @@ import argparse
 import time
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from typing import Any
 
 from torch import nn
@@ -35,7 +36,7 @@ from tercet.data.imageset import ImageSet
 from tercet.data.sources import Dataset, open_dataset
 from tercet.evaluation.baselines import train_cnn
 from tercet.model.embed import embed
-from tercet.preparation import JPEG_NOTE, choose_device, fitting_precision
+from tercet.preparation import choose_device, fitting_precision
 from tercet.run_folder import commit, machine
 from tercet.training.checkpoint import Checkpoint, History
 from tercet.training.encoder import fresh_encoder, train_encoder
@@ -127,6 +128,7 @@ def measure(method: str, seed: int, dataset: Dataset, paced: dict[str, Any]) -> 
         "budget": paced["budget"],
         "method": method,
         "seed": seed,
+        "data": records.data_label(dataset.name),
         "settings": records.settings(config),
     }
     if records.has(NAME, **key):
@@ -146,7 +148,6 @@ def measure(method: str, seed: int, dataset: Dataset, paced: dict[str, Any]) -> 
         figures[f"accuracy_{round(100 * share)}_percent"] = judge(probabilities(head, embeddings), labels)[0]
     record = {
         **key,
-        "data": JPEG_NOTE if dataset.name.startswith("cifar10-jpeg") else dataset.name,
         "n_train": len(train),
         "n_test": len(labels),
         "precision": config.precision,
@@ -162,10 +163,11 @@ def measure(method: str, seed: int, dataset: Dataset, paced: dict[str, Any]) -> 
 
 
 def table() -> str:
-    """A table a budget: means ± standard deviations, and the paired difference with its 95 % interval, in percent."""
+    """A table a budget and data set: means ± standard deviations, paired differences with 95 % interval, percent."""
     texts = []
-    for budget in SEEDS:
-        runs = records.select(records.read(NAME), kind="run", budget=budget)
+    measured = records.select(records.read(NAME), kind="run")
+    for budget, data in product(SEEDS, dict.fromkeys(record["data"] for record in measured)):
+        runs = records.select(measured, budget=budget, data=data)
         by_method = {
             method: {record["seed"]: record for record in records.newest(records.select(runs, method=method))}
             for method in (OURS, TWIN)
@@ -173,7 +175,8 @@ def table() -> str:
         seeds = sorted(by_method[OURS].keys() & by_method[TWIN].keys())
         if not seeds:
             continue
-        rows = [[f"{budget}, n = {len(seeds)}, percent", "ours", "cross-entropy", "ours - cross-entropy (95 %)"]]
+        of = f"{budget}, {data}, n = {len(seeds)}, percent"
+        rows = [[of, "ours", "cross-entropy", "ours - cross-entropy (95 %)"]]
         for metric, label in METRICS.items():
             ours, twin = ([by_method[method][seed][metric] for seed in seeds] for method in (OURS, TWIN))
             differences = [one - other for one, other in zip(ours, twin, strict=True)]

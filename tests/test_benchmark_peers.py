@@ -8,6 +8,7 @@ from benchmarks import peer_pace, peer_results, peers, records
 from benchmarks.peer_losses import OURS, PEERS
 from benchmarks.recipes import Recipe
 
+from tercet.data.sources import Dataset
 from tercet.errors import TrainingError
 from tercet.training.proxies import Proxies
 
@@ -20,7 +21,8 @@ def nothing_recorded(monkeypatch, tmp_path):
 def run_of(method, seed=0, *, table="a", **figures):
     judged = {"head_accuracy": 0.8, "recall@1": 0.7, "map@r": 0.6, "head_validation_accuracy": 0.8, "dimensions": 128}
     course = {"minutes": 12.0, "steps": 40, "step_seconds": 660.0, "points": [(10, 0.5), (40, 0.8)]}
-    key = {"kind": "run", "table": table, "method": method, "seed": seed, "settings": {"loss_settings": {}}}
+    key = {"kind": "run", "table": table, "method": method, "seed": seed, "data": "tiny"}
+    key["settings"] = {"loss_settings": {}}
     return {**key, **course, **judged, **figures}
 
 
@@ -89,7 +91,7 @@ def test_a_recipe_that_comes_to_nothing_is_recorded_as_such(monkeypatch, tiny_se
     monkeypatch.setattr(peers, "choose_precision", lambda *_: "fp32")
     monkeypatch.setattr(peers, "paced", lambda *_: 5)
     monkeypatch.setitem(peers.RECIPES, "SupContrast's", lambda *_: Recipe(None, broken))
-    peers.measure_recipe("SupContrast's", 0, 1.0, None)
+    peers.measure_recipe("SupContrast's", 0, 1.0, Dataset("tiny", tiny_set, tiny_set, None, 12))
     assert "| SupContrast's |  | 1 | training failed: found a loss of nan. |" in peer_results.table()
 
 

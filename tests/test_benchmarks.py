@@ -65,16 +65,17 @@ def test_time_to_accuracy_measures_what_is_not_there(dataset, monkeypatch, capsy
     assert sum(halves) == pytest.approx(first["seconds"], abs=0.05)
     printed = capsys.readouterr().out
     assert "quick, seed 0: is there already" in printed
-    assert f"| quick | 2 | {spread([first['test_accuracy'], second['test_accuracy']], scale=100)} |" in printed
+    assert f"| quick | tiny | 2 | {spread([first['test_accuracy'], second['test_accuracy']], scale=100)} |" in printed
 
 
-def test_what_was_measured_with_other_settings_is_kept_apart(dataset, monkeypatch):
+def test_what_was_measured_with_other_settings_or_data_is_kept_apart(dataset, monkeypatch):
     time_to_accuracy.measure("quick", 0, dataset)
     monkeypatch.setitem(PRESETS, "quick", replace(SMALL, momentum=0.5))
-    assert time_to_accuracy.table().count("| quick | 1 |") == 1
+    assert time_to_accuracy.table().count("| quick | tiny | 1 |") == 1
     time_to_accuracy.measure("quick", 0, dataset)
-    assert "| quick | 1 |" in time_to_accuracy.table()
-    assert "Left out: 1 older" in time_to_accuracy.table()
+    time_to_accuracy.measure("quick", 0, dataset._replace(name="cifar10"))
+    for words in ("| quick | tiny | 1 |", "| quick | CIFAR-10, lossless | 1 |", "Left out: 1 older"):
+        assert words in time_to_accuracy.table()
 
 
 @pytest.mark.slow
@@ -100,7 +101,7 @@ def test_both_sides_get_the_same_seconds(dataset, monkeypatch, capsys):
     ]
     assert all(record["steps"] == steps[record["method"]] for record in found)
     assert found[0]["accuracy"] == found[0]["head_accuracy"]
-    assert "quick, n = 2" in capsys.readouterr().out
+    assert "quick, tiny, n = 2" in capsys.readouterr().out
     run(versus_cross_entropy, monkeypatch, "quick", "--seeds", "2")
     assert len(records.read("versus_cross_entropy")) == 5
 
