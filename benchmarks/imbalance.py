@@ -23,7 +23,7 @@ from benchmarks import records
 from benchmarks.tables import markdown, spread
 from tercet.config import Config, resolve
 from tercet.data.imageset import ImageSet
-from tercet.data.sources import open_dataset
+from tercet.data.sources import Dataset, open_dataset
 from tercet.evaluation.baselines import fit_cnn, fit_logistic_regression, fit_majority
 from tercet.evaluation.readers import fit_knn
 from tercet.geometry.metrics import confusion_matrix, macro_f1, recalls
@@ -65,13 +65,14 @@ def figures(probabilities: Tensor, judged: ImageSet, train: ImageSet) -> dict[st
     }
 
 
-def measure(seed: int, images: ImageSet) -> None:
+def measure(seed: int, dataset: Dataset) -> None:
     """Train on one long tail and append a record a method; nothing if they are there."""
-    tail, judged = long_tail(images, seed)
+    tail, judged = long_tail(dataset.train, seed)
     train, validation = tail.split(seed)
-    config = resolve(replace(CONFIG, seed=seed), image_count=len(train), size=32, flip=True)
-    settings = records.settings(config)
-    if records.has("imbalance", seed=seed, settings=settings):
+    config = resolve(replace(CONFIG, seed=seed), image_count=len(train), size=dataset.size, flip=True)
+    data = f"{records.data_label(dataset.name)}, {MOST // FEWEST}:1"
+    known_by = {"data": data, "seed": seed, "settings": records.settings(config)}
+    if records.has("imbalance", **known_by):
         return
     encoder, _ = train_encoder(config, train, validation)
     pairs = [
@@ -93,9 +94,9 @@ def measure(seed: int, images: ImageSet) -> None:
     methods["logistic regression"] = fit_logistic_regression(train, validation)(judged.images)
     methods["majority"] = fit_majority(train)(judged.images)
     for method, outputs in methods.items():
-        key = {"data": "CIFAR-10, JPEG copy, 20:1", "method": method, "seed": seed, "settings": settings}
         where = {"machine": machine(), "commit": commit(), "command": "python -m benchmarks.imbalance"}
-        records.append("imbalance", {**key, "n_train": len(train), **figures(outputs, judged, train), **where})
+        found = {"method": method, "n_train": len(train), **figures(outputs, judged, train)}
+        records.append("imbalance", {**known_by, **found, **where})
 
 
 def table() -> str:
@@ -115,9 +116,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", action="store_true")
     if not parser.parse_args().table:
-        images = open_dataset("cifar10").train
+        dataset = open_dataset("cifar10")
         for seed in range(SEEDS):
-            measure(seed, images)
+            measure(seed, dataset)
     print(table())
 
 

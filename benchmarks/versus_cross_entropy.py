@@ -29,7 +29,7 @@ from torch import nn
 
 from benchmarks import records
 from benchmarks.probes import embedded, fit_probe, hold_out, judge, probabilities, read_off, stratified
-from benchmarks.rates import PACE_STEPS, seconds_per_step, with_steps
+from benchmarks.rates import PACE_STEPS, matrix_product_rates, seconds_per_step, with_steps
 from benchmarks.tables import interval, markdown, spread
 from tercet.config import PRESETS, Config, resolve
 from tercet.data.imageset import ImageSet
@@ -109,6 +109,7 @@ def pace(budget: str, dataset: Dataset, steps: int = PACE_STEPS) -> dict[str, An
         "precision": precision,
         "step_seconds": found_seconds,
         "embedding_and_head_seconds": round(rest, 4),
+        "matrix_product_gflop_per_second": matrix_product_rates(configs[OURS].device),
         "steps": {OURS: ours, TWIN: round((ours * found_seconds[OURS] + rest) / found_seconds[TWIN])},
         "machine": machine(),
         "commit": commit(),
