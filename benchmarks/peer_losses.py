@@ -130,7 +130,7 @@ def _by_proxies(name: str, settings: Settings, config: Config, class_count: int)
 
 
 # A library's default stands in each grid; the other values are guesses around it.
-MARGINS = tuple({"margin": margin} for margin in (0.05, 0.1, 0.2, 0.4))
+MARGINS = tuple({"margin": margin} for margin in (0.025, 0.05, 0.1, 0.2, 0.4))
 TEMPERATURES = tuple({"temperature": temperature} for temperature in (0.05, 0.1, 0.2))
 SLOPES = ({"beta": 50, "base": 0.5}, {"beta": 10, "base": 0.5}, {"beta": 50, "base": 1.0})
 PEERS = {

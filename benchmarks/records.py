@@ -52,9 +52,13 @@ def data_label(name: str) -> str:
 
 
 def settings(config: Config) -> dict[str, Any]:
-    """The configuration as a record holds it, without what differs between seeds and machines."""
+    """The configuration as a record holds it, without what differs between seeds and machines.
+
+    One member goes without saying, as in records of before there could be more.
+    """
     values = json.loads(json.dumps(asdict(config)))
-    return {name: value for name, value in values.items() if name not in ("seed", "precision", "device")}
+    unsaid = ("seed", "precision", "device", *(["members"] if config.members == 1 else []))
+    return {name: value for name, value in values.items() if name not in unsaid}
 
 
 def newest(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -23,11 +23,13 @@ def new_head() -> Head:
     return head.eval()
 
 
-def new_bundle(name: str, size: int, *, normalize: bool = True, mirrored: bool = True, seed: int = 0) -> Bundle:
+def new_bundle(
+    name: str, size: int, *, normalize: bool = True, mirrored: bool = True, members: int = 1, seed: int = 0
+) -> Bundle:
     """A Bundle with weights that no training has seen but with statistics of images."""
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(256, (16, 3, size, size), generator=generator, dtype=torch.uint8)
-    shape = {"dimensions": 8, "widths": [4, 8, 8], "normalize": normalize, "mirrored": mirrored}
+    shape = {"dimensions": 8, "widths": [4, 8, 8], "normalize": normalize, "mirrored": mirrored, "members": members}
     statistics = (torch.full((3,), 127.0), torch.full((3,), 70.0))
     encoder = new_encoder(name, images, statistics, size=size, **shape, generator=generator)
     with torch.no_grad():

@@ -27,6 +27,7 @@ EXPECTED = {  # probabilities by the version of the format
     2: BY_THE_EARLIER_ENCODER,
     3: [[0.18764748, 0.5063895, 0.3059631], [0.18904807, 0.50426459, 0.30668729]],
     4: [[0.23744074, 0.47832024, 0.28423911], [0.23747079, 0.47844797, 0.28408128]],
+    5: [[0.21238132, 0.17341331, 0.61420536], [0.21299285, 0.17441165, 0.6125955]],
 }
 
 
@@ -42,7 +43,8 @@ def test_a_bundle_predicts_as_ever(version, tmp_path):
     np.testing.assert_allclose(loaded.predict_proba(images), expected, atol=1e-5)
     assert loaded.classes == ("Bär", "a, b", '"c"')
     named = {"encoder", "widths", "dimensions", "normalize", "size", "hidden"}
-    assert loaded.settings.keys() == named | ({"mirrored"} if version > 3 else set())
+    later = {"mirrored": 4, "members": 5}  # settings and the first format that has them
+    assert loaded.settings.keys() == named | {name for name, first in later.items() if version >= first}
     loaded.save(tmp_path / "again")  # in the newest format
     np.testing.assert_allclose(bundle.load_bundle(tmp_path / "again").predict_proba(images), expected, atol=1e-5)
 

@@ -26,6 +26,7 @@ class Config:
     encoder: str | None = None  # "fast", "classic" or "pretrained"
     backbone: str | None = None  # names a frozen network of one's own, where `encoder` is "pretrained"
     widths: tuple[int, ...] = (32, 128, 256)  # of the fast encoder's groups; a prototype's, else a guess
+    members: int = 1  # networks side by side, each with a part of the embedding and its loss: docs/log.md, 2026-11-29
     mirrored: bool | None = None  # whether its filters come in mirrored pairs: docs/log.md, 2026-11-28
     dimensions: int = 128  # numbers of an embedding: the original project
     normalize: bool = True  # embeddings of unit length: Schroff et al. 2015
@@ -121,6 +122,7 @@ LEAST = {
     "epochs": 0.001,
     "batch_size": 8,
     "dimensions": 1,
+    "members": 1,
     "seed": 0,
     "fewest_steps": 1,
     "head_images": 1,
@@ -191,6 +193,11 @@ def resolve(config: Config, *, image_count: int, size: int, flip: bool, has_weig
         raise UsageError(
             f"mirrored is True with the encoder {encoder!r}, flip {flip} and size {size}; expected None, or 'fast', "
             f"True and a size that is even or below {HALVED_SIZE}."
+        )
+    if not 1 <= resolved.members <= (1 if encoder == "pretrained" else resolved.dimensions):
+        raise UsageError(
+            f"members is {resolved.members} with the encoder {encoder!r} and {resolved.dimensions} dimensions; "
+            "expected 1, or of 'fast' or 'classic' at most as many as dimensions."
         )
     if resolved.mirrored and (odd := [width for width in resolved.widths if width % 2]):
         raise UsageError(

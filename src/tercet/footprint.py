@@ -20,7 +20,7 @@ from tercet.config import CLASS_LOSSES, LEAST, Config, largest_batch
 from tercet.data.imageset import ImageSet
 from tercet.evaluation.baselines import MOST_IMAGES, MOST_PIXELS_ACROSS
 from tercet.memory import require_memory
-from tercet.model.encoder import BACKBONES, WHITENING_PIXELS, Encoder
+from tercet.model.encoder import WHITENING_PIXELS, Encoder, new_backbone
 from tercet.model.fast import PATCH_PIXELS
 
 LIBRARIES = 40 * 10**6  # what PyTorch takes for itself in a first step; measured
@@ -90,7 +90,14 @@ def network_of(config: Config) -> Network:
     assert config.encoder is not None
     assert config.size is not None
     with torch.random.fork_rng(devices=[]):
-        network = BACKBONES[config.encoder](config.dimensions, config.size, config.widths, bool(config.mirrored)).eval()
+        network = new_backbone(
+            config.encoder,
+            dimensions=config.dimensions,
+            size=config.size,
+            widths=config.widths,
+            mirrored=bool(config.mirrored),
+            members=config.members,
+        ).eval()
     pixels = torch.zeros(2, 3, config.size, config.size).contiguous(memory_format=torch.channels_last)
     one, two = (_kept(network, pixels[:count]) for count in (1, 2))
     return Network(two - one, 2 * one - two, weights_of(network))

@@ -61,6 +61,11 @@ def test_every_encoder_is_exported(name: str, size: int, normalize: bool) -> Non
     agrees(bundle, to_onnx(bundle))
 
 
+def test_members_are_exported_as_one_encoder() -> None:
+    bundle = new_bundle("fast", 16, members=3)
+    agrees(bundle, to_onnx(bundle))
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not is_available(), reason="the ImageNet weights (tercet[pretrained]) are missing")
 def test_the_pretrained_encoder_is_exported() -> None:

@@ -17,7 +17,7 @@ def test_encoder_and_head_make_a_bundle(tiny_set, tiny_config, monkeypatch):
     assert learned.bundle.classes == ("bar", "row")
     assert learned.bundle.settings == {
         **{"encoder": "fast", "widths": (4, 8), "dimensions": 8, "normalize": True, "size": 12},
-        **{"mirrored": True, "backbone": None, "hidden": 120},
+        **{"mirrored": True, "members": 1, "backbone": None, "hidden": 120},
     }
     assert learned.bundle.encoder is learned.network
     assert not learned.bundle.encoder.training

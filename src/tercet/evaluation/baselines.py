@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from tercet.config import Config
 from tercet.data.imageset import ImageSet
 from tercet.model.embed import embed
 from tercet.model.features import Part, judged
+from tercet.model.members import parts_of, widths_of_parts
 from tercet.training.checkpoint import Checkpoint, History
 from tercet.training.encoder import fresh_encoder, part_inputs
 from tercet.training.guard import Guard
@@ -50,6 +51,28 @@ def fit_cnn(
     return lambda inputs: torch.softmax(embed(network, inputs), dim=1), history
 
 
+class MemberReaders(nn.Module):
+    """A linear layer for each member of the encoder: in training the logits of each, else of their mean probability."""
+
+    def __init__(self, dimensions: int, class_count: int, members: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(width, class_count) for width in widths_of_parts(dimensions, members))
+
+    def forward(self, embeddings: Float[Tensor, "B D"]) -> Float[Tensor, "B C ..."]:
+        """Logits `[B, C, members]` in training, else `[B, C]`."""
+        parts = parts_of(embeddings, len(self.layers))
+        logits = torch.stack([layer(part) for layer, part in zip(self.layers, parts, strict=True)], dim=2)
+        return logits if self.training else logits.log_softmax(1).logsumexp(2)
+
+
+def cross_entropy(
+    outputs: Float[Tensor, "B C ..."], labels: Int64[Tensor, " B"], *, label_smoothing: float
+) -> Float[Tensor, ""]:
+    """That of logits; of several members' the mean."""
+    every = labels if outputs.ndim == 2 else labels[:, None].expand(-1, outputs.shape[2])
+    return nn.functional.cross_entropy(outputs, every, label_smoothing=label_smoothing)
+
+
 def train_cnn(
     config: Config,
     train: Part,
@@ -61,13 +84,15 @@ def train_cnn(
     """The encoder's network and a linear layer, trained by cross-entropy on the images the encoder sees.
 
     What is frozen in the encoder is frozen here: both then see the same features of the images. Same first weights,
-    batches, augmentation, optimizer, schedule and averaging; label smoothing is its own. Of the result the first part
-    gives embeddings, the whole logits.
+    batches, augmentation, optimizer, schedule and averaging; label smoothing is its own. Each member has its own layer
+    and cross-entropy, as it has its own triplet loss. Of the result the first part gives embeddings, the whole logits.
     """
     encoder = fresh_encoder(config, train, normalize=False)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(config.seed, "classifier"))
-        network = nn.Sequential(encoder, nn.Linear(config.dimensions, len(train.classes)).to(config.device))
+        shape = config.dimensions, len(train.classes)
+        reader = nn.Linear(*shape) if config.members == 1 else MemberReaders(*shape, config.members)
+        network = nn.Sequential(encoder, reader.to(config.device))
 
     def describe(average: nn.Module, outputs: Tensor, labels: Tensor) -> dict[str, float]:  # noqa: ARG001
         predicted = embed(average, judged(validation), precision=config.precision).argmax(1)
@@ -75,7 +100,7 @@ def train_cnn(
 
     average, history = train_network(
         network,
-        partial(nn.functional.cross_entropy, label_smoothing=config.label_smoothing),
+        partial(cross_entropy, label_smoothing=config.label_smoothing),
         train.labels,
         part_inputs(train, config),
         config,
@@ -83,10 +108,11 @@ def train_cnn(
         checkpoint=checkpoint,
         guard=Guard(),
         describe=describe,
+        scores=lambda outputs: outputs if outputs.ndim == 2 else outputs.mean(2),
         on_step=on_step,
     )
     assert isinstance(average, nn.Sequential)
-    return average, history
+    return average.eval(), history
 
 
 def fit_logistic_regression(train: ImageSet, validation: ImageSet, on_step: OnStep = lambda *_: None) -> Classify:

@@ -29,12 +29,13 @@ from tercet.files import make_folder, write_atomically
 from tercet.model.adapter import Adapter, with_adapter
 from tercet.model.efficientnet import EfficientNetLite0
 from tercet.model.embed import embed
-from tercet.model.encoder import BACKBONES, EARLIER, Encoder
+from tercet.model.encoder import Encoder, new_backbone
 from tercet.model.head import Head
 from tercet.untrusted import MOST_BYTES, read_header, read_object
 
-# Raised when an older tercet could not read the folder. 1 had no digest, 2 an earlier fast encoder, 3 no mirrored one.
-FORMAT = 4
+# Raised when an older tercet could not read the folder. 1 had no digest, 2 an earlier fast encoder, 3 no mirrored one,
+# 4 no members.
+FORMAT = 5
 SHIPPED = {DEFAULT_MODEL: Path(__file__).parents[1] / "models" / DEFAULT_MODEL}  # what comes with tercet
 KINDS = {  # of the settings
     "encoder": (str,),
@@ -43,6 +44,7 @@ KINDS = {  # of the settings
     "dimensions": (int,),
     "normalize": (bool,),
     "mirrored": (bool, type(None)),
+    "members": (int, type(None)),
     "size": (int,),
     "hidden": (int, type(None)),
 }
@@ -55,7 +57,7 @@ class Bundle:
     encoder: Encoder
     head: Head
     classes: tuple[str, ...]
-    settings: dict[str, Any]  # encoder, backbone, widths, dimensions, normalize, mirrored, size, hidden
+    settings: dict[str, Any]  # encoder, backbone, widths, dimensions, normalize, mirrored, members, size, hidden
 
     def __repr__(self) -> str:
         """What it is, without its weights."""
@@ -187,7 +189,9 @@ def _check(settings: Mapping[str, Any]) -> None:
     for name, kinds in KINDS.items():
         if type(settings.get(name)) not in kinds:
             raise TypeError(f"found {name} {settings.get(name)!r}")
-    if min(settings["dimensions"], settings["size"], *settings["widths"]) < 1 or settings["size"] > LARGEST_SIZE:
+    members = 1 if settings.get("members") is None else settings["members"]
+    least = min(settings["dimensions"] - members + 1, members, settings["size"], *settings["widths"])
+    if least < 1 or settings["size"] > LARGEST_SIZE:
         raise ValueError("found a size that no training has")
     if settings.get("mirrored") and any(width % 2 for width in settings["widths"]):
         raise ValueError("found mirrored filters of an odd number")
@@ -206,15 +210,19 @@ def _empty(
     They are made on the device "meta", so that they take no memory, whatever their size.
     """
     dimensions, size, widths = settings["dimensions"], settings["size"], settings["widths"]
-    if len(widths) > len(shapes):  # each has tensors of its own
-        raise ValueError(f"found {len(widths)} widths")
+    if max(len(widths), settings.get("members") or 1) > len(shapes):  # each has tensors of its own
+        raise ValueError(f"found {len(widths)} widths and {settings.get('members')} members")
     given = copy.deepcopy(backbone).cpu() if backbone is not None else None
     with torch.device("meta"):
         statistics = {"mean": torch.zeros(3), "std": torch.ones(3)}
         head = Head(dimensions, class_count, settings["hidden"])
         if settings["encoder"] != "pretrained":
-            network = (BACKBONES | EARLIER)[settings["encoder"]](
-                dimensions, size, widths, bool(settings.get("mirrored"))
+            names = ("dimensions", "size", "widths")
+            network = new_backbone(
+                settings["encoder"],
+                **{name: settings[name] for name in names},
+                mirrored=bool(settings.get("mirrored")),
+                members=settings.get("members") or 1,
             )
             return Encoder(network, size=size, **statistics, normalize=settings["normalize"]), head
         network = EfficientNetLite0() if given is None else given

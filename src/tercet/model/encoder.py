@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from tercet.data.augment import center_crop
 from tercet.model.fast import CroppedConvolution, FastBackbone, fast, plain_group
+from tercet.model.members import Members, to_unit_length, widths_of_parts
 
 WHITENING_IMAGES = 5_000  # Jordan 2024 takes as many
 WHITENING_PIXELS = WHITENING_IMAGES * 32**2  # larger images hold more patches, so fewer are taken
@@ -31,6 +32,7 @@ class Encoder(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone = backbone
+        self.members = len(backbone.members) if isinstance(backbone, Members) else 1
         self.size = size
         self.normalize = normalize
         self.register_buffer("mean", mean.reshape(1, 3, 1, 1))
@@ -40,7 +42,7 @@ class Encoder(nn.Module):
         """Embed raw images of the 0..255 scale."""
         pixels = (center_crop(images, self.size).float() - self.mean) / self.std
         embeddings = self.backbone(pixels.contiguous(memory_format=torch.channels_last)).float()
-        return nn.functional.normalize(embeddings, dim=1) if self.normalize else embeddings
+        return to_unit_length(embeddings, self.members) if self.normalize else embeddings
 
 
 def classic(dimensions: int, size: int, widths: Sequence[int], mirrored: bool) -> nn.Module:  # noqa: ARG001
@@ -70,6 +72,15 @@ BACKBONES: dict[str, Callable[[int, int, Sequence[int], bool], nn.Module]] = {"f
 EARLIER = {"fast-1": partial(fast, plain=partial(plain_group, first=CroppedConvolution))}  # loaded, no longer trained
 
 
+def new_backbone(
+    name: str, *, dimensions: int, size: int, widths: Sequence[int], mirrored: bool, members: int = 1
+) -> nn.Module:
+    """The network of this name, or several side by side."""
+    make = (BACKBONES | EARLIER)[name]
+    made = [make(part, size, widths, mirrored) for part in widths_of_parts(dimensions, members)]
+    return made[0] if members == 1 else Members(made)
+
+
 def new_encoder(
     name: str,
     images: UInt8[Tensor, "N 3 H H"],
@@ -80,6 +91,7 @@ def new_encoder(
     widths: Sequence[int],
     normalize: bool,
     mirrored: bool,
+    members: int = 1,
     generator: torch.Generator,
 ) -> Encoder:
     """A fresh encoder for images like these; its weights depend on the generator alone, not on the global one.
@@ -89,10 +101,13 @@ def new_encoder(
     mean, std = statistics
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
-        backbone = BACKBONES[name](dimensions, size, widths, mirrored)
+        backbone = new_backbone(
+            name, dimensions=dimensions, size=size, widths=widths, mirrored=mirrored, members=members
+        )
     encoder = Encoder(backbone, size=size, mean=mean, std=std, normalize=normalize)
-    if isinstance(backbone, FastBackbone):
-        most = max(1, min(WHITENING_IMAGES, WHITENING_PIXELS // images.shape[-1] ** 2))
-        chosen = torch.randperm(len(images), generator=generator)[:most]
-        backbone.whiten((images[chosen].float() - encoder.mean) / encoder.std)
+    for member in backbone.modules():
+        if isinstance(member, FastBackbone):
+            most = max(1, min(WHITENING_IMAGES, WHITENING_PIXELS // images.shape[-1] ** 2))
+            chosen = torch.randperm(len(images), generator=generator)[:most]
+            member.whiten((images[chosen].float() - encoder.mean) / encoder.std)
     return encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

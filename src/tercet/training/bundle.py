@@ -157,7 +157,7 @@ def image_encoder(frozen: Encoder | None, network: nn.Module) -> Encoder:
 
 def bundle_settings(config: Config, frozen: Encoder | None) -> dict[str, Any]:
     """What a Bundle must know to be built again."""
-    names = ("encoder", "widths", "dimensions", "normalize", "mirrored", "size")
+    names = ("encoder", "widths", "dimensions", "normalize", "mirrored", "members", "size")
     settings = {name: getattr(config, name) for name in names}
     own = own_network(frozen.backbone) if frozen else None
     return {**settings, "backbone": type(own).__name__ if own is not None else None, "hidden": HIDDEN}

@@ -22,6 +22,7 @@ from tercet.training.checkpoint import Checkpoint, History
 from tercet.training.guard import Guard, Objective
 from tercet.training.loop import Inputs, OnStep, feature_inputs, image_inputs, train_network
 from tercet.training.losses import LOSSES, Loss, active_share
+from tercet.training.member_losses import MemberProxies, for_each_member
 from tercet.training.proxies import Proxies, WithLoss
 from tercet.training.randomness import derived_generator
 
@@ -49,6 +50,7 @@ def fresh_encoder(config: Config, train: Part, *, normalize: bool) -> nn.Module:
         widths=config.widths,
         normalize=normalize,
         mirrored=bool(config.mirrored),
+        members=config.members,
         generator=generator,
     )
     return encoder.to(config.device)
@@ -78,10 +80,11 @@ def train_encoder(
     generator = torch.Generator()
     scores: Callable[[Tensor], Tensor] = nn.Identity()
     if loss:
-        guard = Guard(spreads=True)
+        guard, loss = Guard(spreads=True), for_each_member(loss, config)
     elif config.loss == "proxy-triplet":
         guard = configured_guard(config, (len(train.classes), 1), generator)
-        loss = Proxies(len(train.classes), config, derived_generator(config.seed, "proxies")).to(config.device)
+        make = Proxies if config.members == 1 else MemberProxies
+        loss = make(len(train.classes), config, derived_generator(config.seed, "proxies")).to(config.device)
         network, scores = WithLoss(network, loss), loss.scores
     else:
         guard, loss = configured_guard(config, shape, generator), configured_loss(config, generator)
@@ -119,7 +122,7 @@ def configured_loss(config: Config, generator: torch.Generator) -> Loss:
         "supcon": {"temperature": config.temperature},
     }
     assert config.loss is not None
-    return partial(LOSSES[config.loss], **settings[config.loss])
+    return for_each_member(partial(LOSSES[config.loss], **settings[config.loss]), config)
 
 
 def configured_guard(config: Config, shape: tuple[int, int], generator: torch.Generator) -> Guard:
