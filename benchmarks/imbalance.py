@@ -103,11 +103,11 @@ def table() -> str:
     """Mean and standard deviation over seeds, in percent, as Markdown."""
     by_method = defaultdict(list)
     for record in records.newest(records.read("imbalance")):
-        by_method[record["method"]].append(record)
+        by_method[record["data"], record["method"]].append(record)
     names = ("balanced_accuracy", "accuracy_at_training_shares", "macro_f1", "recall_of_three_rarest")
-    rows = [["method", *(name.replace("_", " ") for name in names)]]
-    for method, found in by_method.items():
-        rows.append([method, *(spread([record[name] for record in found], ".1f", 100) for name in names)])
+    rows = [["data", "method", *(name.replace("_", " ") for name in names)]]
+    for (data, method), found in by_method.items():
+        rows.append([data, method, *(spread([record[name] for record in found], ".1f", 100) for name in names)])
     return markdown(rows)
 
 

@@ -29,9 +29,10 @@ def append(record: dict[str, Any]) -> None:
 
 
 def runs(table: str, method: str) -> list[dict[str, Any]]:
-    """The longest runs of one method with its newest settings and data, by seed."""
-    found = records.newest(records.select(records.read(NAME), kind="run", table=table, method=method))
-    found = records.select(found, data=found[-1]["data"]) if found else []
+    """The longest runs of one method with its newest settings, by seed; of the data that was measured last."""
+    every = records.select(records.read(NAME), kind="run")
+    last = every[-1]["data"] if every else None
+    found = records.newest(records.select(every, table=table, method=method, data=last))
     longest = max((record["minutes"] for record in found), default=0)
     return sorted(records.select(found, minutes=longest), key=lambda record: int(record["seed"]))
 

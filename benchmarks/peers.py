@@ -78,7 +78,8 @@ def chosen_setting(method: str, dataset: Dataset) -> Settings:
     train, validation = parts(dataset, 0)
     scores = []
     for setting in grid:
-        key = {"kind": "tuning", "method": method, "loss_settings": setting, "settings": records.settings(config)}
+        known_by = {"data": records.data_label(dataset.name), "settings": records.settings(config)}
+        key = {"kind": "tuning", "method": method, "loss_settings": setting, **known_by}
         if not records.has(NAME, **key):
             tried = with_precision(config, dataset)
             try:

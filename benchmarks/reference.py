@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import time
 from dataclasses import replace
 from itertools import product
@@ -61,7 +62,7 @@ def measure(seed: int, key: dict[str, Any]) -> None:
     data, config, _ = JOBS[job]
     if job == "original":
         config = replace(config, epochs=epochs_of_equal_seconds(config))
-    out = RUNS / f"{job}-{seed}"
+    out = RUNS / re.sub(r"\W+", "-", f"{key['data']} {job} {seed}")
     started = time.perf_counter()
     with progress(quiet=False) as on_progress:
         results = tercet.run(data, out=out, config=replace(config, seed=seed), overwrite=True, on_progress=on_progress)

@@ -49,4 +49,7 @@ def test_every_method_is_recorded_once(dataset, monkeypatch, tmp_path):
     found = records.read("imbalance")
     assert len({record["method"] for record in found}) == len(found) == 6
     assert {record["data"] for record in found} == {"tiny, 4:1"}
-    assert imbalance.table().count("majority") == 1
+    assert imbalance.table().count("| tiny, 4:1 | majority |") == 1
+    imbalance.measure(0, dataset._replace(name="cifar10"))
+    assert imbalance.table().count("majority") == 2
+    assert imbalance.table().count("| CIFAR-10, lossless, 4:1 | majority |") == 1

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,3 +81,23 @@ def test_interrupted_seeds_go_on(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         tercet.run(folder, out=tmp_path / "seeds", config=SMALL, seeds=2, on_progress=interrupt)
     assert tercet.run(folder, out=tmp_path / "seeds", config=SMALL, seeds=2).methods.keys() == METHODS
+
+
+def test_a_finished_run_of_before_there_were_members_is_the_same_run(
+    folder: Path, finished: Path, tmp_path: Path
+) -> None:
+    out = shutil.copytree(finished, tmp_path / "run")
+    record = json.loads((out / "run.json").read_text())
+    assert record["asked"].pop("members") == 1
+    (out / "run.json").write_text(json.dumps(record))
+    tercet.run(folder, out=out, config=SMALL)
+    assert weights(out) == weights(finished)
+    with pytest.raises(UsageError, match="holds a run with members 1 where this one has 2"):
+        tercet.run(folder, out=out, config=replace(SMALL, members=2))
+
+
+def test_a_run_of_two_members_goes_from_the_data_to_the_report(folder: Path, tmp_path: Path) -> None:
+    results = tercet.run(folder, out=tmp_path / "run", config=replace(SMALL, members=2))
+    assert {"triplet_mlp_head", "cnn_cross_entropy"} <= results.methods.keys()
+    assert tercet.load(tmp_path / "run").settings["members"] == 2
+    assert (tmp_path / "run" / "report.html").is_file()

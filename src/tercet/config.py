@@ -127,10 +127,11 @@ LEAST = {
     "fewest_steps": 1,
     "head_images": 1,
 }
+MOST_MEMBERS = 16  # of an encoder: a guess
 LARGEST_SIZE = 224  # what most networks for photographs take; our own are not made for more
 
-# Pixels of a batch, so that what a step keeps for its gradients stays under 1.5 GB in float32: an image of 32 takes
-# 1 MB, one of 224 9 MB by the fast encoder of the widths below and 62 MB by the classic one.
+# Pixels of a batch, so that what a step keeps for the gradients of a member stays under 1.5 GB in float32: an image of
+# 32 takes 1 MB, one of 224 9 MB by the fast encoder of the widths below and 62 MB by the classic one.
 BATCH_PIXELS = {"fast": 500 * 96**2, "classic": 500 * 48**2}
 COUNTED_WIDTHS = (32, 128, 256)
 HALVED_SIZE = 64  # from which on the fast encoder halves the image at once; before, a pixel takes four times as much
@@ -194,10 +195,10 @@ def resolve(config: Config, *, image_count: int, size: int, flip: bool, has_weig
             f"mirrored is True with the encoder {encoder!r}, flip {flip} and size {size}; expected None, or 'fast', "
             f"True and a size that is even or below {HALVED_SIZE}."
         )
-    if not 1 <= resolved.members <= (1 if encoder == "pretrained" else resolved.dimensions):
+    if resolved.members > (1 if encoder == "pretrained" else min(MOST_MEMBERS, resolved.dimensions)):
         raise UsageError(
             f"members is {resolved.members} with the encoder {encoder!r} and {resolved.dimensions} dimensions; "
-            "expected 1, or of 'fast' or 'classic' at most as many as dimensions."
+            f"expected 1, or with 'fast' or 'classic' at most {MOST_MEMBERS} and the number of dimensions."
         )
     if resolved.mirrored and (odd := [width for width in resolved.widths if width % 2]):
         raise UsageError(

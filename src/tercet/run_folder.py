@@ -30,6 +30,8 @@ from tercet.ownership import Ownership
 
 PROMISED_ON = ("processor", "instructions", "threads", "torch", "gpu")
 
+LATER = {"members": 1}  # settings that runs begun by an earlier version do not have, and what those were
+
 logger = logging.getLogger(__name__)
 
 
@@ -113,8 +115,8 @@ class RunFolder:
         if strange := [name for name, kind in kinds.items() if not isinstance(begun.get(name), kind)]:
             raise _damaged(self._record, f"no {strange[0]!r} of the right kind")
         # The data last: with another seed they are split in another way.
-        wanted: dict[str, Any] = {**json.loads(json.dumps(asked)), "data": fingerprint}
-        found = {**begun["asked"], "data": begun["data"].get("fingerprint") if fingerprint else None}
+        wanted: dict[str, Any] = {**LATER, **json.loads(json.dumps(asked)), "data": fingerprint}
+        found = {**LATER, **begun["asked"], "data": begun["data"].get("fingerprint") if fingerprint else None}
         for key in sorted(wanted.keys() | found.keys(), key=lambda key: (key == "data", key)):
             if found.get(key) != wanted.get(key):
                 raise UsageError(

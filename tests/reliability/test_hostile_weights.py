@@ -19,7 +19,7 @@ from tercet.training.checkpoint import Checkpoint
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the memory of a fork is counted as Linux does")
 MOST_SECONDS, MOST_BYTES = 1.0, 200 * 2**20
 ROOT = Path(__file__).parents[2]
-BUNDLES, CHECKPOINTS = 66, 32
+BUNDLES, CHECKPOINTS = 70, 32
 
 
 def read_all(reader, folders):

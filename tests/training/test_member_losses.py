@@ -108,3 +108,40 @@ def test_images_are_left_out_by_the_scores_of_all_members(config, tiny_set, monk
     config = replace(config, loss="proxy-triplet", mining=None, skip_share=0.5)
     train_encoder(config, tiny_set, tiny_set)
     assert {scores.shape[1] for scores in seen} == {len(tiny_set.classes)}
+
+
+def test_each_member_takes_the_step_that_it_would_take_alone(config, points):
+    embeddings, labels = points
+    parts = [part.clone().requires_grad_() for part in embeddings.split(4, dim=1)]
+    loss = for_each_member(lambda *pair: triplet_loss(*pair, margin=0.5), config)
+    loss(torch.cat(parts, dim=1) / 1.0, labels).backward()
+    for part in parts:
+        alone = part.detach().clone().requires_grad_()
+        triplet_loss(2**0.5 * alone, labels, margin=0.5).backward()
+        torch.testing.assert_close(part.grad, alone.grad)
+
+
+def test_the_guard_sees_a_member_that_collapses_beside_healthy_ones(config, tiny_set, caplog):
+    def point(part):  # pulls this member's images to one place
+        return part.square().sum(1).mean() - part.mean(0).square().sum()
+
+    calls = []
+
+    def loss(part, labels):
+        calls.append(1)
+        return 50 * point(part) if len(calls) % 2 else triplet_loss(part, labels, margin=0.5)
+
+    train_encoder(replace(config, epochs=60, fewest_steps=200), tiny_set, tiny_set, loss=loss)
+    assert "a collapse of the encoder" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"members": 3}, {"normalize": False}, {"encoder": "classic", "optimizer": "adam", "mirrored": False, "size": 16}],
+)
+def test_parts_of_any_width_raw_or_of_another_network_are_trained(config, make_set, change):
+    config = replace(config, loss="proxy-triplet", mining=None, epochs=1, **change)
+    train = make_set(80, side=16)
+    encoder, history = train_encoder(config, train, train)
+    assert 0 <= history[-1]["active_share"] <= 1
+    assert encoder(train.images[:2]).shape == (2, 8)

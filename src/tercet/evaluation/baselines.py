@@ -27,6 +27,7 @@ from tercet.training.checkpoint import Checkpoint, History
 from tercet.training.encoder import fresh_encoder, part_inputs
 from tercet.training.guard import Guard
 from tercet.training.loop import OnStep, train_network
+from tercet.training.member_losses import with_gradient_of
 from tercet.training.randomness import derived_seed
 
 Classify = Callable[[Tensor], Tensor]  # uint8 [N, 3, H, W], of the CNN what it learns from -> probabilities [N, C]
@@ -68,9 +69,12 @@ class MemberReaders(nn.Module):
 def cross_entropy(
     outputs: Float[Tensor, "B C ..."], labels: Int64[Tensor, " B"], *, label_smoothing: float
 ) -> Float[Tensor, ""]:
-    """That of logits; of several members' the mean."""
-    every = labels if outputs.ndim == 2 else labels[:, None].expand(-1, outputs.shape[2])
-    return nn.functional.cross_entropy(outputs, every, label_smoothing=label_smoothing)
+    """That of logits; of several members' the mean, with the gradient of the sum, as their triplet loss has it."""
+    if outputs.ndim == 2:
+        return nn.functional.cross_entropy(outputs, labels, label_smoothing=label_smoothing)
+    members = outputs.shape[2]
+    mean = nn.functional.cross_entropy(outputs, labels[:, None].expand(-1, members), label_smoothing=label_smoothing)
+    return with_gradient_of(members * mean, mean)
 
 
 def train_cnn(

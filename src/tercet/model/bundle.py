@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from tercet.config import DEFAULT_MODEL, LARGEST_SIZE
+from tercet.config import DEFAULT_MODEL, LARGEST_SIZE, MOST_MEMBERS
 from tercet.data.decode import stored_side
 from tercet.data.pictures import as_pixels
 from tercet.errors import ModelError, check_format
@@ -189,12 +189,17 @@ def _check(settings: Mapping[str, Any]) -> None:
     for name, kinds in KINDS.items():
         if type(settings.get(name)) not in kinds:
             raise TypeError(f"found {name} {settings.get(name)!r}")
-    members = 1 if settings.get("members") is None else settings["members"]
-    least = min(settings["dimensions"] - members + 1, members, settings["size"], *settings["widths"])
-    if least < 1 or settings["size"] > LARGEST_SIZE:
+    if min(settings["dimensions"], settings["size"], *settings["widths"]) < 1 or settings["size"] > LARGEST_SIZE:
         raise ValueError("found a size that no training has")
+    most = 1 if settings["encoder"] == "pretrained" else min(MOST_MEMBERS, settings["dimensions"])
+    if not 1 <= _members(settings) <= most:
+        raise ValueError("found a number of members that no training has")
     if settings.get("mirrored") and any(width % 2 for width in settings["widths"]):
         raise ValueError("found mirrored filters of an odd number")
+
+
+def _members(settings: Mapping[str, Any]) -> int:
+    return 1 if settings.get("members") is None else int(settings["members"])
 
 
 def _parts(encoder: nn.Module, head: nn.Module) -> nn.ModuleDict:
@@ -210,20 +215,16 @@ def _empty(
     They are made on the device "meta", so that they take no memory, whatever their size.
     """
     dimensions, size, widths = settings["dimensions"], settings["size"], settings["widths"]
-    if max(len(widths), settings.get("members") or 1) > len(shapes):  # each has tensors of its own
-        raise ValueError(f"found {len(widths)} widths and {settings.get('members')} members")
+    members = _members(settings)
+    if members * len(widths) > len(shapes):  # each has tensors of its own
+        raise ValueError(f"found {len(widths)} widths of {members} members")
     given = copy.deepcopy(backbone).cpu() if backbone is not None else None
     with torch.device("meta"):
         statistics = {"mean": torch.zeros(3), "std": torch.ones(3)}
         head = Head(dimensions, class_count, settings["hidden"])
         if settings["encoder"] != "pretrained":
-            names = ("dimensions", "size", "widths")
-            network = new_backbone(
-                settings["encoder"],
-                **{name: settings[name] for name in names},
-                mirrored=bool(settings.get("mirrored")),
-                members=settings.get("members") or 1,
-            )
+            shape = {"dimensions": dimensions, "size": size, "widths": widths, "members": members}
+            network = new_backbone(settings["encoder"], **shape, mirrored=bool(settings.get("mirrored")))
             return Encoder(network, size=size, **statistics, normalize=settings["normalize"]), head
         network = EfficientNetLite0() if given is None else given
         (feature_count,) = shapes["encoder.backbone.adapter.mean"]

@@ -1,6 +1,7 @@
 """Networks side by side in one encoder, an ensemble: each fills a part of the embedding, by a loss on that part alone.
 
-So they err in different ways, and their distances, of which that of whole embeddings is the mean, are right more often.
+They err in different ways, so the mean of their distances is right more often. Of embeddings of unit length it is the
+distance of the whole ones, of others their sum.
 References: Lakshminarayanan et al., Simple and scalable predictive uncertainty estimation using deep ensembles, NeurIPS
 2017; parts of an embedding that learn by losses of their own: Opitz et al., BIER: boosting independent embeddings
 robustly, ICCV 2017. Knows nothing of images, labels and losses.

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from tercet.training.checkpoint import Checkpoint, History
 from tercet.training.guard import Guard, Objective
 from tercet.training.loop import Inputs, OnStep, feature_inputs, image_inputs, train_network
 from tercet.training.losses import LOSSES, Loss, active_share
-from tercet.training.member_losses import MemberProxies, for_each_member
+from tercet.training.member_losses import MemberProxies, as_trained, for_each_member
 from tercet.training.proxies import Proxies, WithLoss
 from tercet.training.randomness import derived_generator
 
@@ -80,7 +81,7 @@ def train_encoder(
     generator = torch.Generator()
     scores: Callable[[Tensor], Tensor] = nn.Identity()
     if loss:
-        guard, loss = Guard(spreads=True), for_each_member(loss, config)
+        guard, loss = Guard(spreads=True, members=config.members), for_each_member(loss, config)
     elif config.loss == "proxy-triplet":
         guard = configured_guard(config, (len(train.classes), 1), generator)
         make = Proxies if config.members == 1 else MemberProxies
@@ -92,8 +93,10 @@ def train_encoder(
     gallery = train.select(chosen)
 
     def describe(average: nn.Module, outputs: Tensor, labels: Tensor) -> dict[str, float]:
+        parts = as_trained(outputs, config.members, normalize=config.normalize)
+        shares = [active_share(part, labels, margin=float(config.margin or 0)) for part in parts]
         return {
-            "active_share": active_share(outputs, labels, margin=float(config.margin or 0)),
+            "active_share": fmean(shares),
             "validation_accuracy": knn_accuracy(average, gallery, validation, config.precision),
         }
 
@@ -136,7 +139,7 @@ def configured_guard(config: Config, shape: tuple[int, int], generator: torch.Ge
         Objective(f"--mining {config.mining}", configured_loss(config, generator), idle_loss(config, shape))
         for config in milder
     ]
-    return Guard(idle_loss(config, shape), spreads=True, easier=objectives)
+    return Guard(idle_loss(config, shape), spreads=True, members=config.members, easier=objectives)
 
 
 def idle_loss(config: Config, shape: tuple[int, int]) -> float | None:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tercet.errors import TrainingError
+from tercet.model.members import parts_of
 from tercet.training.checkpoint import Intervention, TrainingState
 from tercet.training.faults import (
     Fault,
@@ -48,15 +49,21 @@ class Objective(NamedTuple):
 class Guard:
     """Asked once a step what is wrong with it, and to intervene if something is.
 
-    `idle_loss` belongs to the loss as an Objective's does. `spreads` says that the outputs are embeddings, which must
-    not fall on one point. `easier` are objectives that may take the place of the loss, from hard to easy.
+    `idle_loss` belongs to the loss as an Objective's does. `spreads` says that the outputs are embeddings, of which no
+    member's part may fall on one point. `easier` are objectives that may take the place of the loss, from hard to easy.
     """
 
     def __init__(
-        self, idle_loss: float | None = None, *, spreads: bool = False, easier: Sequence[Objective] = ()
+        self,
+        idle_loss: float | None = None,
+        *,
+        spreads: bool = False,
+        members: int = 1,
+        easier: Sequence[Objective] = (),
     ) -> None:
         self.idle_loss = idle_loss
         self.spreads = spreads
+        self.members = members
         self.easier = easier
 
     def objective(self, loss: Loss, state: TrainingState) -> Objective:
@@ -73,7 +80,7 @@ class Guard:
 
     def find(self, step: Step, idle_loss: float | None, state: TrainingState) -> Fault | None:
         """What is wrong with this step, if anything; notes in the state what later steps are judged by."""
-        spread = relative_spread(step.outputs) if self.spreads else 1.0
+        spread = min(map(relative_spread, parts_of(step.outputs, self.members))) if self.spreads else 1.0
         if step.number == 0:
             state.first_spread = spread
         state.idle_steps = state.idle_steps + 1 if is_idle(step.loss, idle_loss) else 0

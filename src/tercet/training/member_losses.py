@@ -26,15 +26,30 @@ def for_each_member(loss: Loss, config: Config) -> Loss:
 def mean_over_members(
     losses: Sequence[Loss], embeddings: Float[Tensor, "B D"], labels: Int64[Tensor, " B"], *, normalize: bool
 ) -> Float[Tensor, ""]:
-    """The mean of losses, each of a member's part; if `normalize`, of the part at unit length, as the whole has it."""
+    """The mean of losses, each of a member's part; if `normalize`, of the part at unit length, as the whole has it.
+
+    Its gradient is that of the sum, so that each member learns as it would alone, by whatever optimizer.
+    """
     parts = as_trained(embeddings, len(losses), normalize=normalize)
-    return torch.stack([loss(part, labels) for loss, part in zip(losses, parts, strict=True)]).mean()
+    values = torch.stack([loss(part, labels) for loss, part in zip(losses, parts, strict=True)])
+    return with_gradient_of(values.sum(), values.mean())
 
 
 def as_trained(embeddings: Tensor, members: int, *, normalize: bool) -> list[Tensor]:
     """The members' parts, brought back to unit length, which each had before they were put together."""
     scale = members**0.5 if normalize else 1.0
     return [scale * part for part in parts_of(embeddings, members)]
+
+
+def with_gradient_of(total: Float[Tensor, ""], value: Float[Tensor, ""]) -> Float[Tensor, ""]:
+    """`value`, with the gradient of `total`.
+
+    >>> point = torch.tensor(3.0, requires_grad=True)
+    >>> with_gradient_of(2 * point, point).backward()
+    >>> point.grad
+    tensor(2.)
+    """
+    return total + (value - total).detach()
 
 
 class MemberProxies(nn.Module):
