@@ -76,9 +76,9 @@ def chosen_setting(method: str, dataset: Dataset) -> Settings:
         return grid[0]
     config = resolved("quick", 0, dataset)
     train, validation = parts(dataset, 0)
+    known_by = {"data": records.data_label(dataset.name), "settings": records.settings(config)}
     scores = []
     for setting in grid:
-        known_by = {"data": records.data_label(dataset.name), "settings": records.settings(config)}
         key = {"kind": "tuning", "method": method, "loss_settings": setting, **known_by}
         if not records.has(NAME, **key):
             tried = with_precision(config, dataset)

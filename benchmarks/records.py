@@ -9,8 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tercet.config import Config
-from tercet.preparation import JPEG_NOTE
+from tercet.config import LATER, Config
+from tercet.preparation import note_of
 
 FOLDER = Path(__file__).parent / "results"
 PACKAGES = ("tercet", "torch", "numpy", "scikit-learn", "openTSNE", "pillow")
@@ -46,18 +46,16 @@ def data_label(name: str) -> str:
     >>> data_label("cifar10-jpeg"), data_label("cifar10"), data_label("digits")
     ('CIFAR-10, JPEG copy', 'CIFAR-10, lossless', 'digits')
     """
-    if name.startswith("cifar10-jpeg"):
-        return JPEG_NOTE
-    return "CIFAR-10, lossless" if name == "cifar10" else name
+    return note_of(name) or ("CIFAR-10, lossless" if name == "cifar10" else name)
 
 
 def settings(config: Config) -> dict[str, Any]:
     """The configuration as a record holds it, without what differs between seeds and machines.
 
-    One member goes without saying, as in records of before there could be more.
+    What was so before it could be set goes without saying, as in the records of then.
     """
     values = json.loads(json.dumps(asdict(config)))
-    unsaid = ("seed", "precision", "device", *(["members"] if config.members == 1 else []))
+    unsaid = ("seed", "precision", "device", *(name for name, value in LATER.items() if values[name] == value))
     return {name: value for name, value in values.items() if name not in unsaid}
 
 

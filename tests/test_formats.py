@@ -43,7 +43,7 @@ def test_a_bundle_predicts_as_ever(version, tmp_path):
     np.testing.assert_allclose(loaded.predict_proba(images), expected, atol=1e-5)
     assert loaded.classes == ("Bär", "a, b", '"c"')
     named = {"encoder", "widths", "dimensions", "normalize", "size", "hidden"}
-    later = {"mirrored": 4, "members": 5}  # settings and the first format that has them
+    later = {"mirrored": 4, "members": 5}  # settings and the first format that has them; an index is known by them too
     assert loaded.settings.keys() == named | {name for name, first in later.items() if version >= first}
     loaded.save(tmp_path / "again")  # in the newest format
     np.testing.assert_allclose(bundle.load_bundle(tmp_path / "again").predict_proba(images), expected, atol=1e-5)

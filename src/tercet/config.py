@@ -128,6 +128,7 @@ LEAST = {
     "head_images": 1,
 }
 MOST_MEMBERS = 16  # of an encoder: a guess
+LATER = {"members": 1}  # settings that models, runs and records of earlier versions do not name, and what those were
 LARGEST_SIZE = 224  # what most networks for photographs take; our own are not made for more
 
 # Pixels of a batch, so that what a step keeps for the gradients of a member stays under 1.5 GB in float32: an image of

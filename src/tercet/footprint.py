@@ -75,8 +75,9 @@ def training_bytes(config: Config, count: int, feature_count: int = 0) -> int:
     state = network.weights * (4 if config.optimizer == "adam" else 3)  # network, average, and moments of the optimizer
     held = 2 * state + network.weights  # the guard keeps the last good state; gradients
     share = BF16_SHARE if config.precision == "bf16" else 1.0
-    pairs = config.members * PAIR_BYTES * config.batch_size**2  # not in a step of this loss, but to count triplets
-    step = 2 * network.weights + (0 if config.loss in CLASS_LOSSES else pairs)  # weights before it, and moves
+    pairs = PAIR_BYTES * config.batch_size**2  # of a member, when triplets are counted; of class losses not in a step
+    step = 2 * network.weights  # those before it, and moves
+    step += 0 if config.loss in CLASS_LOSSES else config.members * pairs
     kept = network.kept * config.batch_size + network.kept_once
     step += 0 if config.device == "cuda" else int(SLACK * share * kept)
     saving = 4 * state  # both states as the content of a file, twice in older versions of safetensors

@@ -160,8 +160,13 @@ def describe_data(dataset: Dataset, train: ImageSet, validation: ImageSet) -> di
         "size": dataset.size,
         "skipped": len(dataset.skipped),
         "skipped_files": list(dataset.skipped[:SHOWN_FILES]),
-        "note": JPEG_NOTE if dataset.name.startswith("cifar10-jpeg") else "",
+        "note": note_of(dataset.name),
     }
+
+
+def note_of(name: str) -> str:
+    """What has to stand beside the figures of a data set of this name, if anything."""
+    return JPEG_NOTE if name.startswith("cifar10-jpeg") else ""
 
 
 def find_duplicates(name: str, test: ImageSet, others: list[ImageSet]) -> dict[str, int]:

@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from tercet.config import Config
+from tercet.config import LATER, Config
 from tercet.errors import DataError, UsageError
 from tercet.files import is_unfinished, make_folder, remove_unfinished, sync_folder, write_atomically
 from tercet.ownership import NAMES as OWNERS_FILES
@@ -30,7 +30,6 @@ from tercet.ownership import Ownership
 
 PROMISED_ON = ("processor", "instructions", "threads", "torch", "gpu")
 
-LATER = {"members": 1}  # settings that runs begun by an earlier version do not have, and what those were
 
 logger = logging.getLogger(__name__)
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, UInt8
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ from tercet.training.checkpoint import Checkpoint, History
 from tercet.training.encoder import fresh_encoder, part_inputs
 from tercet.training.guard import Guard
 from tercet.training.loop import OnStep, train_network
-from tercet.training.member_losses import with_gradient_of
+from tercet.training.member_losses import for_each_member
 from tercet.training.randomness import derived_seed
 
 Classify = Callable[[Tensor], Tensor]  # uint8 [N, 3, H, W], of the CNN what it learns from -> probabilities [N, C]
@@ -59,22 +60,11 @@ class MemberReaders(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(width, class_count) for width in widths_of_parts(dimensions, members))
 
-    def forward(self, embeddings: Float[Tensor, "B D"]) -> Float[Tensor, "B C ..."]:
-        """Logits `[B, C, members]` in training, else `[B, C]`."""
+    def forward(self, embeddings: Float[Tensor, "B D"]) -> Float[Tensor, "B ..."]:
+        """`[B, members * C]` in training, else `[B, C]`."""
         parts = parts_of(embeddings, len(self.layers))
-        logits = torch.stack([layer(part) for layer, part in zip(self.layers, parts, strict=True)], dim=2)
-        return logits if self.training else logits.log_softmax(1).logsumexp(2)
-
-
-def cross_entropy(
-    outputs: Float[Tensor, "B C ..."], labels: Int64[Tensor, " B"], *, label_smoothing: float
-) -> Float[Tensor, ""]:
-    """That of logits; of several members' the mean, with the gradient of the sum, as their triplet loss has it."""
-    if outputs.ndim == 2:
-        return nn.functional.cross_entropy(outputs, labels, label_smoothing=label_smoothing)
-    members = outputs.shape[2]
-    mean = nn.functional.cross_entropy(outputs, labels[:, None].expand(-1, members), label_smoothing=label_smoothing)
-    return with_gradient_of(members * mean, mean)
+        logits = [layer(part) for layer, part in zip(self.layers, parts, strict=True)]
+        return torch.cat(logits, dim=1) if self.training else torch.stack(logits).log_softmax(2).logsumexp(0)
 
 
 def train_cnn(
@@ -104,7 +94,10 @@ def train_cnn(
 
     average, history = train_network(
         network,
-        partial(cross_entropy, label_smoothing=config.label_smoothing),
+        for_each_member(
+            partial(nn.functional.cross_entropy, label_smoothing=config.label_smoothing),
+            replace(config, normalize=False),
+        ),
         train.labels,
         part_inputs(train, config),
         config,
@@ -112,7 +105,7 @@ def train_cnn(
         checkpoint=checkpoint,
         guard=Guard(),
         describe=describe,
-        scores=lambda outputs: outputs if outputs.ndim == 2 else outputs.mean(2),
+        scores=lambda outputs: torch.stack(parts_of(outputs, config.members)).mean(0),
         on_step=on_step,
     )
     assert isinstance(average, nn.Sequential)

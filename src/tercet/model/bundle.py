@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from tercet.config import DEFAULT_MODEL, LARGEST_SIZE, MOST_MEMBERS
+from tercet.config import DEFAULT_MODEL, LARGEST_SIZE, LATER, MOST_MEMBERS
 from tercet.data.decode import stored_side
 from tercet.data.pictures import as_pixels
 from tercet.errors import ModelError, check_format
@@ -192,14 +192,10 @@ def _check(settings: Mapping[str, Any]) -> None:
     if min(settings["dimensions"], settings["size"], *settings["widths"]) < 1 or settings["size"] > LARGEST_SIZE:
         raise ValueError("found a size that no training has")
     most = 1 if settings["encoder"] == "pretrained" else min(MOST_MEMBERS, settings["dimensions"])
-    if not 1 <= _members(settings) <= most:
+    if not 1 <= settings.get("members", LATER["members"]) <= most:
         raise ValueError("found a number of members that no training has")
     if settings.get("mirrored") and any(width % 2 for width in settings["widths"]):
         raise ValueError("found mirrored filters of an odd number")
-
-
-def _members(settings: Mapping[str, Any]) -> int:
-    return 1 if settings.get("members") is None else int(settings["members"])
 
 
 def _parts(encoder: nn.Module, head: nn.Module) -> nn.ModuleDict:
@@ -215,7 +211,7 @@ def _empty(
     They are made on the device "meta", so that they take no memory, whatever their size.
     """
     dimensions, size, widths = settings["dimensions"], settings["size"], settings["widths"]
-    members = _members(settings)
+    members = settings.get("members", LATER["members"])
     if members * len(widths) > len(shapes):  # each has tensors of its own
         raise ValueError(f"found {len(widths)} widths of {members} members")
     given = copy.deepcopy(backbone).cpu() if backbone is not None else None

@@ -105,9 +105,11 @@ def new_encoder(
             name, dimensions=dimensions, size=size, widths=widths, mirrored=mirrored, members=members
         )
     encoder = Encoder(backbone, size=size, mean=mean, std=std, normalize=normalize)
-    for member in backbone.modules():
-        if isinstance(member, FastBackbone):
-            most = max(1, min(WHITENING_IMAGES, WHITENING_PIXELS // images.shape[-1] ** 2))
-            chosen = torch.randperm(len(images), generator=generator)[:most]
-            member.whiten((images[chosen].float() - encoder.mean) / encoder.std)
+    if whitened := [member for member in backbone.modules() if isinstance(member, FastBackbone)]:
+        first, *others = whitened
+        most = max(1, min(WHITENING_IMAGES, WHITENING_PIXELS // images.shape[-1] ** 2))
+        chosen = torch.randperm(len(images), generator=generator)[:most]
+        first.whiten((images[chosen].float() - encoder.mean) / encoder.std)
+        for other in others:
+            other.stem.load_state_dict(first.stem.state_dict())
     return encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

@@ -32,24 +32,14 @@ def mean_over_members(
     """
     parts = as_trained(embeddings, len(losses), normalize=normalize)
     values = torch.stack([loss(part, labels) for loss, part in zip(losses, parts, strict=True)])
-    return with_gradient_of(values.sum(), values.mean())
+    total = values.sum()
+    return total + (values.mean() - total).detach()
 
 
 def as_trained(embeddings: Tensor, members: int, *, normalize: bool) -> list[Tensor]:
     """The members' parts, brought back to unit length, which each had before they were put together."""
     scale = members**0.5 if normalize else 1.0
     return [scale * part for part in parts_of(embeddings, members)]
-
-
-def with_gradient_of(total: Float[Tensor, ""], value: Float[Tensor, ""]) -> Float[Tensor, ""]:
-    """`value`, with the gradient of `total`.
-
-    >>> point = torch.tensor(3.0, requires_grad=True)
-    >>> with_gradient_of(2 * point, point).backward()
-    >>> point.grad
-    tensor(2.)
-    """
-    return total + (value - total).detach()
 
 
 class MemberProxies(nn.Module):
