@@ -148,8 +148,7 @@ DEFAULT_MODEL = "cifar10"  # comes with tercet; models/cifar10/README.md is its 
 PRESETS = {  # docs/log.md, 2026-11-28; benchmarks/results/time_to_accuracy.jsonl
     "quick": Config(),
     "standard": Config(widths=(64, 256, 512), epochs=9, skip_share=0.0),
-    # So broad, a batch is of 375 images at most: `largest_batch`.
-    "full": Config(widths=(96, 384, 768), epochs=20, batch_size=375, skip_share=0.0),
+    "full": Config(widths=(64, 256, 512), members=3, epochs=17, skip_share=0.0),
 }
 
 
