@@ -46,7 +46,6 @@ from tercet.model.encoder import Encoder, new_encoder
 from tercet.model.head import Head
 from tercet.model.precision import choose_precision, is_emulated
 from tercet.preparation import PRECISION_IMAGES
-from tercet.run_folder import commit, machine
 from tercet.training.bundle import bundle_settings
 from tercet.training.loop import learn
 from tercet.training.optimizers import build_optimizers
@@ -224,8 +223,8 @@ def main() -> None:
         if options.trial:
             print(json.dumps({"part": part, **PARTS[part]()}))
         elif not records.has("around", part=part):
-            found = {"part": part, **PARTS[part](), "machine": machine(), "commit": commit()}
-            records.append("around", {**found, "command": f"python -m benchmarks.around {part}"})
+            found = {"part": part, **PARTS[part](), "command": f"python -m benchmarks.around {part}"}
+            records.append("around", found)
 
 
 if __name__ == "__main__":

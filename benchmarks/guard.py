@@ -25,7 +25,6 @@ from tercet.config import Config, resolve
 from tercet.data.imageset import ImageSet
 from tercet.data.sources import open_dataset
 from tercet.errors import TrainingError
-from tercet.run_folder import machine
 from tercet.training import encoder, loop
 from tercet.training.checkpoint import TrainingState
 from tercet.training.encoder import train_encoder
@@ -119,7 +118,7 @@ def measure(name: str, seed: int) -> None:
     record["right"] = case.named in said if case.named else said == ""
     if case.named and not case.plant:
         record["unguarded_accuracy"] = train(case, seed, acting=False)["validation_accuracy"]
-    records.append("guard", {**record, "machine": machine(), "command": "python -m benchmarks.guard"})
+    records.append("guard", {**record, "command": "python -m benchmarks.guard"})
 
 
 def table() -> str:

@@ -28,7 +28,6 @@ from tercet.evaluation.baselines import fit_cnn, fit_logistic_regression, fit_ma
 from tercet.evaluation.readers import fit_knn
 from tercet.geometry.metrics import confusion_matrix, macro_f1, recalls
 from tercet.model.embed import embed
-from tercet.run_folder import commit, machine
 from tercet.training.checkpoint import Checkpoint
 from tercet.training.encoder import train_encoder
 from tercet.training.head import HIDDEN, fit_head
@@ -94,9 +93,8 @@ def measure(seed: int, dataset: Dataset) -> None:
     methods["logistic regression"] = fit_logistic_regression(train, validation)(judged.images)
     methods["majority"] = fit_majority(train)(judged.images)
     for method, outputs in methods.items():
-        where = {"machine": machine(), "commit": commit(), "command": "python -m benchmarks.imbalance"}
         found = {"method": method, "n_train": len(train), **figures(outputs, judged, train)}
-        records.append("imbalance", {**known_by, **found, **where})
+        records.append("imbalance", {**known_by, **found, "command": "python -m benchmarks.imbalance"})
 
 
 def table() -> str:

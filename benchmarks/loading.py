@@ -30,7 +30,6 @@ from benchmarks import records
 from tercet.data.sources import open_dataset
 from tercet.memory import peak_memory_bytes
 from tercet.preparation import describe_data
-from tercet.run_folder import commit, machine
 
 FILES = {"small": 100_000, "photos": 500}
 # Pixels across and down, kind of file, options; one after the other, so that each class has all.
@@ -125,7 +124,7 @@ def main() -> None:
     elif not records.has("loading", job=options.job):
         found = measure(options.job, FILES[options.job])
         command = f"python -m benchmarks.loading {options.job}"
-        records.append("loading", {**found, "machine": machine(), "commit": commit(), "command": command})
+        records.append("loading", {**found, "command": command})
 
 
 if __name__ == "__main__":

@@ -34,7 +34,6 @@ import torch
 from benchmarks import records
 from benchmarks.peer_losses import library, library_version
 from tercet.memory import keep_freed_memory, peak_memory_bytes
-from tercet.run_folder import commit, machine
 from tercet.training.losses import Loss, supervised_contrastive_loss, triplet_loss
 
 SIZES, CLASSES, DIMENSIONS = (256, 512, 1024, 2048, 4096), 10, 128
@@ -173,7 +172,7 @@ def main() -> None:
         if not options.table and not records.has("losses", library=side, method=method, size=size):
             found = measure(side, method, size) | {"peer_version": library_version()}
             command = "python -m benchmarks.losses"
-            records.append("losses", {**found, "machine": machine(), "commit": commit(), "command": command})
+            records.append("losses", {**found, "command": command})
     check(records.read("losses"))
     print(table(records.read("losses")))
 

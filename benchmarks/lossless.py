@@ -30,7 +30,6 @@ from tercet.data.imageset import ImageSet
 from tercet.data.sources import open_dataset
 from tercet.files import write_arrays
 from tercet.geometry.neighbors import nearest
-from tercet.run_folder import commit, machine
 
 NAME = "lossless"
 LABELS = {"train": "train_lables.json", "test": "test_lables.json"}  # as the package spells them
@@ -89,7 +88,7 @@ def main() -> None:
             )
         if not records.has(NAME, **found):
             command = f"python -m benchmarks.{NAME} {options.package.name} FOLDER"
-            records.append(NAME, {**found, "machine": machine(), "commit": commit(), "command": command})
+            records.append(NAME, {**found, "command": command})
     options.folder.mkdir(parents=True, exist_ok=True)
     for part, arrays in parts.items():
         write_arrays(options.folder / FILES[part], **arrays)

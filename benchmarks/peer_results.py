@@ -15,17 +15,16 @@ from benchmarks.recipes import RECIPES
 from benchmarks.tables import markdown, spread
 from tercet.evaluation.look import WIDTH, in_our_look, percent
 from tercet.evaluation.palette import MARKERS, PALETTE
-from tercet.run_folder import commit, machine
 
 NAME = "peers"
 Curves = Mapping[str, Sequence[tuple[float, float]]]  # name -> (minutes in steps, validation accuracy)
 
 
 def append(record: dict[str, Any]) -> None:
-    """Add a record, with where it was measured."""
-    where = {"machine": machine(), "commit": commit(), "pytorch-metric-learning": library_version()}
+    """Add a record, with the version of the library."""
     minutes = f" --minutes {record['minutes']:g}" if "minutes" in record else ""
-    records.append(NAME, {**record, **where, "command": f"python -m benchmarks.{NAME}{minutes}"})
+    made_by = {"pytorch-metric-learning": library_version(), "command": f"python -m benchmarks.{NAME}{minutes}"}
+    records.append(NAME, {**record, **made_by})
 
 
 def runs(table: str, method: str) -> list[dict[str, Any]]:

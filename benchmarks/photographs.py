@@ -30,7 +30,6 @@ import tercet
 from benchmarks import records
 from tercet.config import Config
 from tercet.pipeline import evaluate
-from tercet.run_folder import machine
 
 CLASSES = {
     "birds": "animals/birds",
@@ -146,7 +145,6 @@ def measure(data: str, images_per_class: int, encoder: str, seed: int) -> None:
             "ci95": figures["ci95"],
             "retrieval": results.retrieval,
             "wall_seconds": round(seconds, 1),
-            "machine": machine(),
         },
     )
 

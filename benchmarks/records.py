@@ -11,8 +11,10 @@ from typing import Any
 
 from tercet.config import LATER, Config
 from tercet.preparation import note_of
+from tercet.run_folder import commit, machine
 
 FOLDER = Path(__file__).parent / "results"
+COMMIT = commit()  # before this process changes a file of results
 PACKAGES = ("tercet", "torch", "numpy", "scikit-learn", "openTSNE", "pillow")
 
 
@@ -28,11 +30,12 @@ def has(name: str, **key: Any) -> bool:
 
 
 def append(name: str, record: dict[str, Any]) -> None:
-    """Add one record, with the versions it was measured with."""
+    """Add one record, with machine, commit and versions; a run made before comes with its own machine and commit."""
     FOLDER.mkdir(exist_ok=True)
+    here = {"machine": machine(), "commit": COMMIT}
     versions = {package: version(package) for package in PACKAGES}
     with (FOLDER / f"{name}.jsonl").open("a") as file:
-        file.write(json.dumps({**record, "versions": versions}) + "\n")
+        file.write(json.dumps({**here, **record, "versions": versions}) + "\n")
 
 
 def select(records: Iterable[dict[str, Any]], **key: Any) -> list[dict[str, Any]]:

@@ -37,7 +37,6 @@ from benchmarks import records
 from benchmarks.losses import peak_bytes
 from benchmarks.tables import markdown
 from tercet.inference.gallery import Gallery, Stamp
-from tercet.run_folder import commit, machine
 
 ROWS, QUERIES, DIMENSIONS, NEAREST, THREADS = (50_000, 1_000_000), (1, 100), 128, 10, 2
 LIBRARIES = ("tercet", "scikit-learn")
@@ -168,8 +167,7 @@ def main() -> None:
         return
     for rows, library in product(ROWS, LIBRARIES):
         if not options.table and not records.has("search", library=library, rows=rows):
-            found = measure(library, rows) | {"machine": machine(), "commit": commit()}
-            records.append("search", {**found, "command": "python -m benchmarks.search"})
+            records.append("search", {**measure(library, rows), "command": "python -m benchmarks.search"})
     check(records.read("search"))
     print(table(records.read("search")))
 

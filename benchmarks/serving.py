@@ -33,7 +33,6 @@ from PIL import Image
 
 from benchmarks import records
 from benchmarks.around import SIDE, default_bundle
-from tercet.run_folder import commit, machine
 
 CLIENTS, REQUESTS, WARM_UP_SHARE = 8, 20_000, 0.1
 
@@ -121,8 +120,7 @@ def main() -> None:
     if options.requests:
         print(json.dumps(measure(options.requests), indent=2))
     elif not records.has("serving", clients=CLIENTS):
-        found = {**measure(REQUESTS), "machine": machine(), "commit": commit()}
-        records.append("serving", {**found, "command": "python -m benchmarks.serving"})
+        records.append("serving", {**measure(REQUESTS), "command": "python -m benchmarks.serving"})
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from tercet.evaluation.card import write_card
 from tercet.evaluation.results import Results, load_results
 from tercet.model.bundle import SHIPPED, load_bundle
 from tercet.pipeline import evaluate
-from tercet.run_folder import commit, machine, read_json
+from tercet.run_folder import read_json
 
 NAME, DATA = "shipped", "cifar10"
 LOST, MOST_BYTES = 0.0005, 6_000_000
@@ -83,8 +83,6 @@ def judge(run: Path, candidate: Path) -> Results:
             "trained_by": record["command"],
             "trained_at": record["commit"],
             "trained_on": record["machine"],
-            "machine": machine(),
-            "commit": commit(),
             "command": f"python -m benchmarks.{NAME} {run}",
         },
     )

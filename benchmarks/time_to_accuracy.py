@@ -37,7 +37,6 @@ from tercet.memory import peak_memory_bytes
 from tercet.model.embed import embed
 from tercet.model.head import Head
 from tercet.preparation import JPEG_NOTE, choose_device, fitting_precision
-from tercet.run_folder import commit, machine
 from tercet.training import encoder as training
 from tercet.training.bundle import embed_some
 from tercet.training.encoder import train_encoder
@@ -116,8 +115,6 @@ def measure(preset: str, seed: int, dataset: Dataset) -> None:
         **search(embeddings, test.labels),
         **figures,
         "matrix_product_gflop_per_second": rates,
-        "machine": machine(),
-        "commit": commit(),
         "command": f"python -m benchmarks.{NAME} {preset}",
     }
     records.append(NAME, record)

@@ -37,7 +37,6 @@ from tercet.data.sources import Dataset, open_dataset
 from tercet.evaluation.baselines import train_cnn
 from tercet.model.embed import embed
 from tercet.preparation import choose_device, fitting_precision
-from tercet.run_folder import commit, machine
 from tercet.training.checkpoint import Checkpoint, History
 from tercet.training.encoder import fresh_encoder, train_encoder
 from tercet.training.passes import step_count, steps_per_epoch
@@ -111,8 +110,6 @@ def pace(budget: str, dataset: Dataset, steps: int = PACE_STEPS) -> dict[str, An
         "embedding_and_head_seconds": round(rest, 4),
         "matrix_product_gflop_per_second": matrix_product_rates(configs[OURS].device),
         "steps": {OURS: ours, TWIN: round((ours * found_seconds[OURS] + rest) / found_seconds[TWIN])},
-        "machine": machine(),
-        "commit": commit(),
         "command": f"python -m benchmarks.{NAME} {budget}",
     }
     records.append(NAME, record)
@@ -155,8 +152,6 @@ def measure(method: str, seed: int, dataset: Dataset, paced: dict[str, Any]) -> 
         "steps": history[-1]["step"],
         "step_seconds": history[-1]["seconds"],
         **figures,
-        "machine": machine(),
-        "commit": commit(),
         "command": f"python -m benchmarks.{NAME} {paced['budget']}",
     }
     records.append(NAME, record)
