@@ -129,7 +129,7 @@ def _by_proxies(name: str, settings: Settings, config: Config, class_count: int)
     return Mined(loss)
 
 
-# A library's default stands in each grid; the other values are guesses around it, and one more where the best was last.
+# A library's default stands in each grid; the other values are guesses around it, and more where the best was last.
 MARGINS = tuple({"margin": margin} for margin in (0.025, 0.05, 0.1, 0.2, 0.4))
 TEMPERATURES = tuple({"temperature": temperature} for temperature in (0.05, 0.1, 0.2))
 SLOPES = ({"beta": 50, "base": 0.5}, {"beta": 10, "base": 0.5}, {"beta": 50, "base": 1.0})
@@ -152,7 +152,7 @@ PEERS = {
     "supcon": Peer(lambda settings, *_: Mined(_loss("SupConLoss", **settings)), TEMPERATURES),
     "proxy anchor": Peer(
         partial(_by_proxies, "ProxyAnchorLoss"),
-        ({"alpha": 32}, {"alpha": 16}, {"alpha": 8}, {"alpha": 4}),
+        tuple({"alpha": alpha} for alpha in (32, 16, 8, 4, 2)),
     ),
     "normalised softmax": Peer(
         partial(_by_proxies, "NormalizedSoftmaxLoss"),
