@@ -129,7 +129,8 @@ def _by_proxies(name: str, settings: Settings, config: Config, class_count: int)
     return Mined(loss)
 
 
-# A library's default stands in each grid; the other values are guesses around it, and more where the best was last.
+# A library's default stands in each grid; the other values are guesses around it, with more where
+# the best of a row of values was its last.
 MARGINS = tuple({"margin": margin} for margin in (0.025, 0.05, 0.1, 0.2, 0.4))
 TEMPERATURES = tuple({"temperature": temperature} for temperature in (0.05, 0.1, 0.2))
 SLOPES = ({"beta": 50, "base": 0.5}, {"beta": 10, "base": 0.5}, {"beta": 50, "base": 1.0})

@@ -30,7 +30,6 @@ from tercet.ownership import Ownership
 
 PROMISED_ON = ("processor", "instructions", "threads", "torch", "gpu")
 
-
 logger = logging.getLogger(__name__)
 
 
