@@ -56,6 +56,14 @@ def stratified(labels: Tensor, share: float, seed: int) -> Tensor:
     return torch.cat(chosen)
 
 
+def shifted(images: Tensor, down: int, right: int) -> Tensor:
+    """(N, C, H, W) images moved by so many pixels; what comes into view repeats the border."""
+    rows, columns = (
+        (torch.arange(side) - by).clamp(0, side - 1) for side, by in zip(images.shape[2:], (down, right), strict=True)
+    )
+    return images[:, :, rows[:, None], columns]
+
+
 @torch.no_grad()
 def probabilities(head: nn.Module, embeddings: Tensor) -> Tensor:
     """The share of each class."""

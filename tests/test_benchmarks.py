@@ -10,7 +10,6 @@ import torch
 from benchmarks import peer_pace, peers, rates, recipes, records, reference, time_to_accuracy, versus_cross_entropy
 from benchmarks.peer_losses import OURS, PEERS, Mined, train_peer
 from benchmarks.peer_results import curves, figure, nearest, runs, table
-from benchmarks.probes import hold_out, stratified
 from benchmarks.tables import interval, mean_interval, spread
 from benchmarks.views import color_jitter, resized_crop
 from scipy.stats import ttest_rel
@@ -213,22 +212,6 @@ def test_the_paired_interval_is_that_of_the_t_test():
     expected = ttest_rel(ours, theirs).confidence_interval(0.95)
     assert mean_interval(differences) == pytest.approx((fmean(differences), expected.low, expected.high))
     assert interval([0.01], scale=100) == "+1.00"
-
-
-def test_a_share_of_the_labels_holds_every_class():
-    labels = torch.tensor([0] * 100 + [1] * 40 + [2] * 3)
-    chosen = stratified(labels, 0.1, seed=3)
-    assert torch.bincount(labels[chosen]).tolist() == [10, 4, 2]
-    assert torch.equal(chosen, stratified(labels, 0.1, seed=3))
-    assert not torch.equal(chosen, stratified(labels, 0.1, seed=4))
-
-
-def test_what_is_held_out_is_not_fitted_on():
-    pair = torch.arange(50.0)[:, None], torch.arange(50)
-    (rest, rest_labels), (chosen, chosen_labels) = hold_out(pair, 0.1, seed=0)
-    assert len(chosen) == 5
-    assert sorted([*rest_labels.tolist(), *chosen_labels.tolist()]) == list(range(50))
-    assert torch.equal(rest[:, 0].long(), rest_labels)
 
 
 def test_views_leave_plain_images_plain_and_grey_ones_grey():
