@@ -17,6 +17,7 @@ from tercet.evaluation.look import WIDTH, in_our_look, percent
 from tercet.evaluation.palette import MARKERS, PALETTE
 
 NAME = "peers"
+COLUMNS = ("n", "accuracy on the frozen embedding", "recall@1", "MAP@R", "minutes", "as they ran", "steps")
 Curves = Mapping[str, Sequence[tuple[float, float]]]  # name -> (minutes in steps, validation accuracy)
 
 
@@ -50,18 +51,22 @@ def nearest() -> str | None:
 
 def table() -> str:
     """Both tables as Markdown, in percent; mean ± standard deviation where there are several seeds."""
-    columns = ["n", "accuracy on the frozen embedding", "recall@1", "MAP@R", "minutes", "as they ran", "steps"]
-    rows_a = [["loss and mining (a)", "setting", *columns]]
-    rows_b = [["recipe (b): as published, not their setting", "D", *columns]]
-    for method in (OURS, *PEERS):
-        if found := runs("a", method):
-            setting = ", ".join(f"{name} {value}" for name, value in found[-1]["settings"]["loss_settings"].items())
-            rows_a.append([method, setting, *_cells(found)])
+    rows_b = [["recipe (b): as published, not their setting", "D", *COLUMNS]]
     for letter, method in (("a", OURS), *(("b", method) for method in RECIPES)):
         if found := runs(letter, method):
             dimensions = [str(record["dimensions"]) for record in whole(found)]
             rows_b.append([method, dimensions[-1] if dimensions else "", *_cells(found)])
-    return f"{markdown(rows_a)}\n\n{markdown(rows_b)}"
+    return f"{losses_table()}\n\n{markdown(rows_b)}"
+
+
+def losses_table(*, short: bool = False) -> str:
+    """Table (a) as Markdown; `short` leaves out what a run was set to and how long it took."""
+    rows = [["loss and mining (a)", "setting", *COLUMNS]]
+    for method in (OURS, *PEERS):
+        if found := runs("a", method):
+            setting = ", ".join(f"{name} {value}" for name, value in found[-1]["settings"]["loss_settings"].items())
+            rows.append([method, setting, *_cells(found)])
+    return markdown([[row[0], *row[2:6]] for row in rows] if short else rows)
 
 
 def _cells(found: list[dict[str, Any]]) -> list[str]:

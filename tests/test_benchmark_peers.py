@@ -125,6 +125,14 @@ def test_the_table_says_how_many_failed_and_how_long_the_others_ran():
     assert "| 12 | 12.0 ± 1.4 | 40 |" in peer_results.table()
 
 
+def test_the_short_table_leaves_out_settings_and_time():
+    record(run_of(OURS), run_of("supcon", head_accuracy=0.815))
+    header, _, ours, supcon = peer_results.losses_table(short=True).splitlines()
+    assert header == "| loss and mining (a) | n | accuracy on the frozen embedding | recall@1 | MAP@R |"
+    assert ours.startswith(f"| {OURS} | 1 | 80.00 |")
+    assert supcon.startswith("| supcon | 1 | 81.50 |")
+
+
 def test_curves_end_with_the_minutes_and_ours_is_in_both_panels():
     record(run_of(OURS), run_of("supcon"), run_of("SupContrast's", table="b"))
     losses, found = peer_results.curves()
