@@ -35,7 +35,7 @@ import torch
 from benchmarks import records
 from benchmarks.peer_losses import OURS, PEERS, Directions, Settings, library, train_peer
 from benchmarks.peer_pace import SecondsOf, paced_steps
-from benchmarks.peer_results import NAME, append, curves, figure, nearest, table
+from benchmarks.peer_results import NAME, append, curves, figure, losses_table, nearest, table
 from benchmarks.probes import embedded, fit_probe, read_off
 from benchmarks.rates import with_steps
 from benchmarks.recipes import RECIPES, train_recipe
@@ -215,11 +215,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=MINUTES)
     parser.add_argument("--only", nargs="+", choices=[OURS, *PEERS, *RECIPES], help="one seed of these")
-    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--table", nargs="?", choices=("whole", "short"), const="whole", help="short: only (a)")
     parser.add_argument("--figure", action="store_true")
     options = parser.parse_args()
     if options.table:
-        print(table())
+        print(losses_table(short=True) if options.table == "short" else table())
     if options.figure:
         save(figure(*curves()), FIGURE)
     if options.table or options.figure:
