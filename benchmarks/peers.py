@@ -53,6 +53,7 @@ from tercet.training.randomness import derived_generator
 MINUTES = 12.0
 MARKS = (1 / 12, 2 / 12, 4 / 12, 8 / 12)  # of the steps of a recipe, where it is looked at besides the end
 SEEDS = 3  # of ours and of the nearest
+OF_OUR_LOSS = ("loss", "custom_loss", "mining", "margin", "temperature")
 FIGURE = Path("docs/figures/peers.png")
 
 
@@ -76,7 +77,7 @@ def chosen_setting(method: str, dataset: Dataset) -> Settings:
         return grid[0]
     config = resolved("quick", 0, dataset)
     train, validation = parts(dataset, 0)
-    known_by = {"data": records.data_label(dataset.name), "settings": records.settings(config)}
+    known_by = {"data": records.data_label(dataset.name), "settings": shared_settings(config)}
     scores = []
     for setting in grid:
         key = {"kind": "tuning", "method": method, "loss_settings": setting, **known_by}
@@ -94,9 +95,19 @@ def chosen_setting(method: str, dataset: Dataset) -> Settings:
     return grid[scores.index(max(scores))]
 
 
+def shared_settings(config: Config) -> Settings:
+    """All but what our loss alone is set by: a peer need not run again where that changes."""
+    return {name: value for name, value in records.settings(config).items() if name not in OF_OUR_LOSS}
+
+
 def settings_of(config: Config, setting: Settings) -> Settings:
     """What a run or a pace is known by. A recipe's are those of ours, which its minutes are counted by."""
-    return {**records.settings(config), "loss_settings": setting}
+    return {**shared_settings(config), "loss_settings": setting}
+
+
+def with_our_loss(settings: Settings, config: Config) -> Settings:
+    """What a run of ours is known by; its pace is that of any margin and temperature."""
+    return {**settings, "loss_settings": {"margin": config.margin, "temperature": config.temperature}}
 
 
 def paced(method: str, settings: Settings, minutes: float, seconds_of: SecondsOf, dataset: Dataset) -> int:
@@ -118,7 +129,7 @@ def measure_peer(method: str, seed: int, minutes: float, dataset: Dataset) -> No
     setting = chosen_setting(method, dataset)
     config = resolved("standard", seed, dataset)
     settings = settings_of(config, setting)
-    key = run_key("a", method, seed, minutes, settings, dataset)
+    key = run_key("a", method, seed, minutes, with_our_loss(settings, config) if method == OURS else settings, dataset)
     if there(key):
         return
     config = with_precision(config, dataset)
@@ -180,14 +191,8 @@ def measure(method: str, seed: int, *, minutes: float, dataset: Dataset) -> bool
 def finish(key: Settings, network: torch.nn.Module, config: Config, dataset: Dataset) -> None:
     """Judge the frozen embedding and append the record."""
     figures, (embeddings, labels) = read_off(network, *parts(dataset, key["seed"]), dataset.test, config)
-    record = {
-        **key,
-        "n_test": len(labels),
-        "dimensions": embeddings.shape[1],
-        "precision": config.precision,
-        **figures,
-    }
-    append(record)
+    about = {"n_test": len(labels), "dimensions": embeddings.shape[1], "precision": config.precision}
+    append({**key, **about, **figures})
     print(f"{key['method']}, seed {key['seed']}: {100 * figures['head_accuracy']:.2f} %")
 
 

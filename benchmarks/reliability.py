@@ -1,7 +1,7 @@
 """The promises of docs/reliability.md, and what the long set of tests says of each.
 
     scripts/test -m reliability          the long set: 40 minutes on two cores
-    python -m benchmarks.reliability     the table, and with --write into the page
+    python -m benchmarks.reliability     the table; `python -m benchmarks.pages` writes it into the page
 
 results/reliability.jsonl has a line for each test and case that was run, passed or not. The newest of each counts,
 and a promise is kept where all of them passed.
@@ -9,16 +9,12 @@ and a promise is kept where all of them passed.
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import records
 from benchmarks.tables import markdown
 
-PAGE = Path(__file__).parents[1] / "docs" / "reliability.md"
-BEGIN, END = "<!-- reliability: python -m benchmarks.reliability -->\n", "<!-- end of reliability -->"
 COMMAND = "scripts/test -m reliability"
 
 
@@ -171,19 +167,5 @@ def table() -> str:
     return markdown(rows)
 
 
-def page(text: str) -> str:
-    """The page with the table as it is now."""
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}{table()}\n{END}{rest.split(END)[1]}"
-
-
-def main() -> None:
-    """Print the table, or write it into the page."""
-    if "--write" in sys.argv:
-        PAGE.write_text(page(PAGE.read_text()))
-    else:
-        print(table())
-
-
 if __name__ == "__main__":
-    main()
+    print(table())

@@ -105,6 +105,14 @@ def test_the_nearest_is_chosen_on_validation_by_the_first_seed():
     assert peer_results.nearest() == "proxy anchor"
 
 
+def test_a_peer_is_known_by_no_setting_of_our_loss(tiny_config):
+    other = replace(tiny_config, margin=0.3, temperature=0.7)
+    settings, others = (peers.settings_of(config, {"alpha": 2}) for config in (tiny_config, other))
+    assert settings == others
+    assert settings["widths"] == list(tiny_config.widths)
+    assert peers.with_our_loss(settings, other)["loss_settings"] == {"margin": 0.3, "temperature": 0.7}
+
+
 @pytest.mark.parametrize("method", ["proxy anchor", "normalised softmax"])
 def test_proxies_of_the_library_begin_as_long_as_ours(method, tiny_config):
     pytest.importorskip("pytorch_metric_learning")

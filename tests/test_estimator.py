@@ -55,7 +55,8 @@ class ClassifierOfTables(OfTables, TripletClassifier):
 @pytest.fixture(autouse=True)
 def short_training(monkeypatch, request):
     if "at_length" not in request.fixturenames:
-        monkeypatch.setitem(PRESETS, "quick", Config(widths=(4, 8, 8), fewest_steps=40))  # people get 70
+        # With 40 steps one seed in seven ends below what the checks ask for, and which one hangs on the processor.
+        monkeypatch.setitem(PRESETS, "quick", Config(widths=(4, 8, 8), fewest_steps=60))  # people get 70
         monkeypatch.setattr("tercet.training.head.FEWEST_STEPS", 20)
 
 
@@ -134,8 +135,10 @@ def test_same_seed_gives_what_train_gives(stripes, tmp_path):
 
 
 @pytest.mark.slow
-def test_digits_give_what_train_gives(tmp_path, at_length):
-    bundle = tercet.train("digits", out=tmp_path / "run", config=Config(precision="fp32"))
+def test_digits_give_what_train_gives(tmp_path, monkeypatch, at_length):
+    narrow = Config(widths=(8, 32, 64))
+    monkeypatch.setitem(PRESETS, "quick", narrow)
+    bundle = tercet.train("digits", out=tmp_path / "run", config=replace(narrow, precision="fp32"))
     dataset = tercet.open_dataset("digits")
     images = [part.images.permute(0, 2, 3, 1).numpy() for part in (dataset.train, dataset.test)]
     classifier = TripletClassifier(flip=False, random_state=0).fit(images[0], dataset.train.labels.numpy())

@@ -52,7 +52,7 @@ def test_importing_tercet_imports_nothing_heavy(module, spared):
     assert spared.isdisjoint(found)
 
 
-@pytest.mark.parametrize("name", [*MODULES, "benchmarks.records", "benchmarks.tables"])
+@pytest.mark.parametrize("name", [*MODULES, "benchmarks.pages", "benchmarks.records", "benchmarks.tables"])
 def test_the_examples_in_docstrings_are_true(name):
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 

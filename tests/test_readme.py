@@ -2,11 +2,10 @@
 
 import re
 import shlex
-from functools import partial
 from pathlib import Path
 
 import pytest
-from benchmarks import photographs, reference, time_to_accuracy, versus_cross_entropy
+from benchmarks import pages
 
 from tercet.cli import build_parser
 
@@ -18,29 +17,10 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
-TABLES = {
-    "README.md": {
-        ("short results: python -m benchmarks.reference --table short", "short results"): partial(
-            reference.table, short=True
-        ),
-    },
-    "docs/results.md": {
-        ("results: python -m benchmarks.reference --table", "results"): reference.table,
-        ("time to accuracy: python -m benchmarks.time_to_accuracy --table", "time to accuracy"): time_to_accuracy.table,
-        ("versus: python -m benchmarks.versus_cross_entropy --table", "versus"): versus_cross_entropy.table,
-    },
-    "docs/guide/train.md": {
-        ("photographs: python -m benchmarks.photographs table", "photographs"): photographs.table,
-    },
-}
-
-
-@pytest.mark.parametrize("page", TABLES)
+@pytest.mark.parametrize("page", pages.PAGES)
 def test_tables_are_those_of_the_result_files(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
-    for (opening, name), table in TABLES[page].items():
-        shown = text.split(f"<!-- {opening} -->")[1].split(f"<!-- end of {name} -->")[0]
-        assert shown.strip() == table()
+    assert pages.with_tables(text, pages.PAGES[page]) == text
 
 
 def test_commands_parse() -> None:

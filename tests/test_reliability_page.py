@@ -26,11 +26,6 @@ def row(monkeypatch):
     return of
 
 
-def test_the_page_is_that_of_the_records():
-    page = reliability.PAGE.read_text()
-    assert page == reliability.page(page)
-
-
 def test_every_module_of_the_long_set_has_a_promise():
     promised = [module for promise in reliability.PROMISES for module in promise.modules]
     assert len(set(promised)) == len(promised)
