@@ -45,7 +45,7 @@ from tercet.data.sources import Dataset, open_dataset
 from tercet.errors import TrainingError
 from tercet.evaluation.look import save
 from tercet.model.precision import choose_precision
-from tercet.preparation import PRECISION_IMAGES, choose_device, fitting_precision
+from tercet.preparation import PRECISION_IMAGES, choose_device, with_precision
 from tercet.training.checkpoint import History
 from tercet.training.encoder import GALLERY_IMAGES, knn_accuracy
 from tercet.training.randomness import derived_generator
@@ -64,12 +64,6 @@ def resolved(preset: str, seed: int, dataset: Dataset) -> Config:
     return resolve(config, image_count=len(parts(dataset, seed)[0]), size=dataset.size, flip=True)
 
 
-def with_precision(config: Config, dataset: Dataset) -> Config:
-    """The precision that fits our network here, which table (a) shares."""
-    train, _ = parts(dataset, config.seed)
-    return replace(config, precision=fitting_precision(config, train)) if config.precision == "auto" else config
-
-
 def chosen_setting(method: str, dataset: Dataset) -> Settings:
     """The best of a peer's grid on validation; trains what was not tried yet."""
     grid = PEERS[method].grid if method in PEERS else ({},)
@@ -82,7 +76,7 @@ def chosen_setting(method: str, dataset: Dataset) -> Settings:
     for setting in grid:
         key = {"kind": "tuning", "method": method, "loss_settings": setting, **known_by}
         if not records.has(NAME, **key):
-            tried = with_precision(config, dataset)
+            tried = with_precision(config, train)
             try:
                 encoder, history = train_peer(method, setting, tried, train, validation)
                 pairs = embedded(encoder, train, validation, tried)
@@ -112,7 +106,7 @@ def with_our_loss(settings: Settings, config: Config) -> Settings:
 
 def paced(method: str, settings: Settings, minutes: float, seconds_of: SecondsOf, dataset: Dataset) -> int:
     """The steps of so many minutes."""
-    config = with_precision(resolved("standard", 0, dataset), dataset)
+    config = with_precision(resolved("standard", 0, dataset), parts(dataset, 0)[0])
     ours = partial(seconds_of_peer, OURS, {}, config, dataset)
     return paced_steps(method, settings, minutes, seconds_of, ours=(settings_of(config, {}), ours))
 
@@ -132,8 +126,8 @@ def measure_peer(method: str, seed: int, minutes: float, dataset: Dataset) -> No
     key = run_key("a", method, seed, minutes, with_our_loss(settings, config) if method == OURS else settings, dataset)
     if there(key):
         return
-    config = with_precision(config, dataset)
     train, validation = parts(dataset, seed)
+    config = with_precision(config, train)  # that of our network, which the others have too
     try:
         seconds_of = partial(seconds_of_peer, method, setting, config, dataset)
         config = with_steps(config, train.labels, paced(method, settings, minutes, seconds_of, dataset))

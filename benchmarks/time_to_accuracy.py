@@ -14,14 +14,15 @@ image and its shifts by a pixel to the four corners. Mirror images would say not
 The machine's rate is that of a matrix product of 2048 x 2048 in the same process, just before; the operations of the
 training are those of its convolutions and linear layers as they ran (benchmarks/rates.py), over the seconds of its
 steps. Peak memory is that of the process until the head is fitted, reading the data and seeds before included.
-results/time_to_accuracy.jsonl has one line a preset, data set and seed; what is there with the same settings is not
-run again.
+results/time_to_accuracy.jsonl has one line a preset, data set, seed and precision; what is there with the same settings
+is not run again. Of the two precisions a processor takes the one that is faster on it.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
@@ -38,7 +39,7 @@ from tercet.data.sources import Dataset, open_dataset
 from tercet.memory import peak_memory_bytes
 from tercet.model.embed import embed
 from tercet.model.head import Head
-from tercet.preparation import JPEG_NOTE, choose_device, fitting_precision
+from tercet.preparation import JPEG_NOTE, choose_device, with_precision
 from tercet.training import encoder as training
 from tercet.training.bundle import embed_some
 from tercet.training.encoder import train_encoder
@@ -74,8 +75,7 @@ def resolved(preset: str, seed: int, dataset: Dataset) -> Config:
 def train(config: Config, dataset: Dataset) -> Trained:
     """Encoder and head from all training images, with the seconds of each part."""
     images, marks = dataset.train, [time.perf_counter()]
-    if config.precision == "auto":
-        config = replace(config, precision=fitting_precision(config, images))
+    config = with_precision(config, images)
     marks.append(time.perf_counter())
     with counted_operations() as operations, patch.object(training, "GALLERY_IMAGES", LOOKED_AT):
         encoder, history = train_encoder(config, images, images.select(torch.arange(LOOKED_AT)))
@@ -131,46 +131,39 @@ def key(preset: str, seed: int, config: Config, data: str) -> dict[str, Any]:
 
 
 def table() -> str:
-    """A row a preset and data set: mean ± standard deviation over the seeds with the newest settings, as Markdown."""
-    columns = (
-        "preset",
-        "data",
-        "n",
-        "accuracy, %",
-        "with shifted images, %",
-        "seconds",
-        "must",
-        "aim",
-        "recall@1, %",
-        "MAP@R, %",
+    """A row a preset, data set and precision: mean ± standard deviation over the seeds with the newest settings."""
+    heads = (
+        *("preset", "data", "precision", "n", "accuracy, %", "with shifted images, %", "seconds", "must", "aim"),
+        *("recall@1, %", "MAP@R, %", "calibration error, %", "images/s", "GFLOP/s (of the matrix product's)"),
+        "peak memory, GiB",
     )
-    rows = [[*columns, "calibration error, %", "images/s", "GFLOP/s (of the matrix product's)", "peak memory, GiB"]]
-    older = 0
-    measured = records.read(NAME)
+    rows: list[Sequence[str]] = [heads]
+    older, measured = 0, records.read(NAME)
     for preset, data in product(TARGETS, dict.fromkeys(record["data"] for record in measured)):
-        must, aim = TARGETS[preset] if data == JPEG_NOTE else ("", "")
         every = records.select(measured, preset=preset, data=data)
-        found = records.newest(every)
-        older += len(every) - len(found)
-        if not found:
-            continue
-        rates = [record["matrix_product_gflop_per_second"][record["precision"]] for record in found]
-        shares = [record["gflop_per_second"] / rate for record, rate in zip(found, rates, strict=True)]
-
-        def cell(name: str, form: str = ".2f", scale: float = 100, found: Any = found) -> str:
-            return spread([record[name] or 0 for record in found], form, scale)
-
-        with_shifts = cell(SHIFTED) if all(SHIFTED in record for record in found) else ""
-        rows.append(
-            [
-                *(preset, data, str(len(found)), cell("test_accuracy"), with_shifts),
-                *(cell("seconds", ".0f", 1), must, aim, cell("recall@1"), cell("map@r"), cell("calibration_error")),
-                cell("images_per_second", ",.0f", 1),
-                f"{cell('gflop_per_second', '.0f', 1)} ({spread(shares, '.0f', 100)} %)",
-                cell("peak_memory_bytes", ".2f", 2**-30),
-            ]
-        )
+        newest = records.newest(every)
+        older += len(every) - len(newest)
+        for precision in dict.fromkeys(record["precision"] for record in newest):
+            rows.append([preset, data, precision, *cells(records.select(newest, precision=precision))])
     return markdown(rows, older=older)
+
+
+def cells(found: list[dict[str, Any]]) -> list[str]:
+    """What stands in a row behind preset, data and precision."""
+
+    def cell(name: str, form: str = ".2f", scale: float = 100) -> str:
+        return spread([record[name] or 0 for record in found], form, scale)
+
+    rates = [record["matrix_product_gflop_per_second"][record["precision"]] for record in found]
+    shares = [record["gflop_per_second"] / rate for record, rate in zip(found, rates, strict=True)]
+    with_shifts = cell(SHIFTED) if all(SHIFTED in record for record in found) else ""
+    must, aim = TARGETS[found[0]["preset"]] if found[0]["data"] == JPEG_NOTE else ("", "")
+    return [
+        *(str(len(found)), cell("test_accuracy"), with_shifts, cell("seconds", ".0f", 1), must, aim),
+        *(cell("recall@1"), cell("map@r"), cell("calibration_error"), cell("images_per_second", ",.0f", 1)),
+        f"{cell('gflop_per_second', '.0f', 1)} ({spread(shares, '.0f', 100)} %)",
+        cell("peak_memory_bytes", ".2f", 2**-30),
+    ]
 
 
 def main() -> None:
@@ -182,8 +175,10 @@ def main() -> None:
     options = parser.parse_args()
     if options.preset:
         dataset = open_dataset("cifar10")
+        precision = with_precision(resolved(options.preset, 0, dataset), dataset.train).precision
         for seed in range(options.seeds):
-            if records.has(NAME, **key(options.preset, seed, resolved(options.preset, seed, dataset), dataset.name)):
+            known_by = key(options.preset, seed, resolved(options.preset, seed, dataset), dataset.name)
+            if records.has(NAME, **known_by, precision=precision):
                 print(f"{options.preset}, seed {seed}: is there already")
             else:
                 measure(options.preset, seed, dataset)

@@ -36,7 +36,7 @@ from tercet.data.imageset import ImageSet
 from tercet.data.sources import Dataset, open_dataset
 from tercet.evaluation.baselines import train_cnn
 from tercet.model.embed import embed
-from tercet.preparation import choose_device, fitting_precision
+from tercet.preparation import choose_device, with_precision
 from tercet.training.checkpoint import Checkpoint, History
 from tercet.training.encoder import fresh_encoder, train_encoder
 from tercet.training.passes import step_count, steps_per_epoch
@@ -89,8 +89,7 @@ def pace(budget: str, dataset: Dataset, steps: int = PACE_STEPS) -> dict[str, An
     }
     if found := records.select(records.read(NAME), **key):
         return found[-1]
-    precision = configs[OURS].precision
-    precision = fitting_precision(configs[OURS], train) if precision == "auto" else precision
+    precision = with_precision(configs[OURS], train).precision
     configs = {method: replace(config, precision=precision) for method, config in configs.items()}
 
     def seconds_of(method: str, count: int) -> float:

@@ -106,7 +106,10 @@ def test_evaluate_as_table_and_as_json(folder: Path, model: Path, capsys: pytest
     found = json.loads(capsys.readouterr().out)
     assert found["data"]["n_test"] == 12
     assert main(["evaluate", str(folder), "--model", str(model)]) == 0
-    assert f"{100 * found['methods']['triplet_mlp_head']['test_accuracy']:.2f} %" in capsys.readouterr().out
+    table = capsys.readouterr().out
+    assert f"{100 * found['methods']['triplet_mlp_head']['test_accuracy']:.2f} %" in table
+    assert f"recall@1 {100 * found['retrieval']['recall@1']:.1f} %, MAP@R" in table
+    assert "fit seconds" not in table  # nothing was fitted
 
 
 @pytest.mark.parametrize(
@@ -114,6 +117,7 @@ def test_evaluate_as_table_and_as_json(folder: Path, model: Path, capsys: pytest
     [
         (["run", "nowhere", "--out", "OUT"], 1, "found nothing at 'nowhere'"),
         (["run", "digits", "--out", "OUT", "--preset", "huge"], 2, "invalid choice: 'huge'"),
+        (["run", "digits", "--out", "OUT", "--seconds", "3"], 2, "arguments: --seconds 3; see `tercet run --help`"),
         (["run", "digits", "--out", "OUT", "--margin", "-1"], 2, "--margin is -1.0"),
         (["run", "digits", "--out", "OUT", "--epochs", "0"], 2, "--epochs is 0.0"),
         (["run", "digits", "--out", "OUT", "--size", "3"], 2, "--size is 3"),

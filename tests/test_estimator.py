@@ -216,7 +216,7 @@ def test_grey_images_are_as_coloured_ones_and_any_side_will_do(stripes):
 
 def test_precision_is_tried_only_where_asked_for(stripes, monkeypatch):
     asked = []
-    monkeypatch.setattr("tercet.estimator.fitting_precision", lambda *_: asked.append(1) or "fp32")
+    monkeypatch.setattr("tercet.preparation.choose_precision", lambda *_: asked.append(1) or "fp32")
     TripletEmbedder(**SMALL).fit(*stripes)
     assert not asked
     TripletEmbedder(**SMALL, precision="auto").fit(*stripes)

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from io import TextIOWrapper
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from tercet import __version__
 from tercet.config import ADAPTER_STEPS, CHOICES, DEFAULT_MODEL, FEWEST_STEPS, NAMED_LOSSES, PRESETS
@@ -56,7 +56,12 @@ EXAMPLES = """examples:
 
 
 class Parser(argparse.ArgumentParser):
-    """Argument parser whose complaint is one sentence."""
+    """Argument parser whose complaint is one sentence, and names the command that it is about."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """The values; refuses what it does not know here, where a command's own parser still has the word."""
+        values, unknown = super().parse_known_args(args, namespace)
+        return (values, []) if not unknown else self.error(f"unrecognized arguments: {' '.join(unknown)}")
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and end with status 2."""
@@ -81,9 +86,7 @@ def build_parser() -> Parser:
 
     whole = command("run", "the whole job: encoder, head, baselines, evaluation, figures, report")
     add_training_options(whole)
-    whole.add_argument(
-        "--seeds", type=int, default=1, metavar="N", help="repeat with N seeds; report mean and deviation"
-    )
+    whole.add_argument("--seeds", type=int, default=1, metavar="N", help="repeat with N seeds; mean and deviation")
     add_training_options(command("train", "encoder and head only"))
     add_fetch_options(
         command(

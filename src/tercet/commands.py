@@ -76,6 +76,7 @@ def fetch(*, data: str, archive: str | None, url: str | None, data_dir: str | No
 def evaluate(*, data: str, model: str, as_json: bool, quiet: bool) -> int:  # noqa: ARG001
     """Print the figures of a model on the test part of the data."""
     from tercet import pipeline
+    from tercet.evaluation.markup import percent
     from tercet.terminal import print_results
 
     results = pipeline.evaluate(data, load_bundle(model))
@@ -85,8 +86,8 @@ def evaluate(*, data: str, model: str, as_json: bool, quiet: bool) -> int:  # no
         print_results(results.methods, f"{results.data['name']}: {results.data['n_test']:,} test images")
         found = results.retrieval
         print(
-            f"recall@1 {found['recall@1']:.4f}, MAP@R {found['map@r']:.4f}, "
-            f"calibration error {results.calibration_error:.4f}"
+            f"recall@1 {percent(found['recall@1'])}, MAP@R {percent(found['map@r'])}, "
+            f"calibration error {percent(results.calibration_error)}"
         )
     return 0
 

@@ -26,7 +26,7 @@ from tercet.data.sources import resized
 from tercet.errors import DataError, UsageError
 from tercet.footprint import require_training_memory
 from tercet.model.pretrained import is_available
-from tercet.preparation import choose_device, fitting_precision, freeze, say_what_is_missing
+from tercet.preparation import choose_device, freeze, say_what_is_missing, with_precision
 from tercet.training.bundle import Learned, train_bundle
 
 Estimator = TypeVar("Estimator", bound="TripletEmbedder")
@@ -244,6 +244,4 @@ def learn(images: ImageSet, asked: Config, validation_fraction: float) -> Learne
     say_what_is_missing(asked, config)
     frozen = freeze(config, None)
     require_training_memory(config, (train, validation), frozen)
-    if config.precision == "auto":
-        config = replace(config, precision=fitting_precision(config, train))
-    return train_bundle(config, train, validation, frozen=frozen)
+    return train_bundle(with_precision(config, train), train, validation, frozen=frozen)

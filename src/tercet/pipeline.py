@@ -14,7 +14,7 @@ from pathlib import Path
 from torch import nn
 
 from tercet.config import PRESETS, Config
-from tercet.data.sources import open_dataset
+from tercet.data.sources import class_names, open_dataset
 from tercet.errors import DataError, UsageError
 from tercet.evaluation.card import write_card
 from tercet.evaluation.figures import write_figures
@@ -101,8 +101,8 @@ def evaluate(data: str | Path, bundle: Bundle) -> Results:
     dataset = open_dataset(data, size=bundle.settings["size"])
     if dataset.test.classes != bundle.classes:
         raise DataError(
-            f"{dataset.name} has the classes {', '.join(dataset.test.classes[:5])}... where the model has "
-            f"{', '.join(bundle.classes[:5])}...; evaluate on data with the model's classes."
+            f"{dataset.name} has the classes {class_names(dataset.test.classes)} where the model has "
+            f"{class_names(bundle.classes)}; evaluate on data with the model's classes."
         )
     embeddings = embed(bundle.encoder, dataset.test.images)
     probabilities = bundle.probabilities(embeddings)

@@ -116,8 +116,7 @@ def prepare(
     else:
         facts["duplicates"] = find_duplicates(dataset.name, dataset.test, [train_part, validation])
         say_what_is_missing(config, resolved)
-        if resolved.precision == "auto":
-            resolved = replace(resolved, precision=fitting_precision(resolved, train_part))
+        resolved = with_precision(resolved, train_part)
         folder.describe(asdict(config), resolved, facts, repeating_command(verb, data, folder.path, config))
     return Work(folder, resolved, train_part, validation, dataset.test, facts, on_progress, frozen)
 
@@ -138,12 +137,14 @@ def say_what_is_missing(asked: Config, resolved: Config) -> None:
         )
 
 
-def fitting_precision(config: Config, train: ImageSet) -> str:
-    """The precision for a training on these images."""
+def with_precision(config: Config, train: ImageSet) -> Config:
+    """The configuration with the precision that fits a training on these images, where it is "auto"."""
+    if config.precision != "auto":
+        return config
     if config.encoder == "pretrained":  # its features are in float32 anyway
-        return "fp32"
+        return replace(config, precision="fp32")
     trial = fresh_encoder(config, train, normalize=config.normalize)
-    return choose_precision(trial, train.images[: min(PRECISION_IMAGES, config.batch_size)])
+    return replace(config, precision=choose_precision(trial, train.images[: min(PRECISION_IMAGES, config.batch_size)]))
 
 
 def describe_data(dataset: Dataset, train: ImageSet, validation: ImageSet) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from tercet.evaluation.verdict import LABELS
 from tercet.preparation import OnProgress
 
 SECONDS_BETWEEN_LINES = 15.0  # where stderr is no terminal
+SHORTEST = 0.05  # seconds that are shown
 
 
 @contextmanager
@@ -73,9 +74,11 @@ class LinesOfProgress:
 def print_results(methods: Mapping[str, Mapping[str, Any]], title: str) -> None:
     """The table of results on stdout; accuracies in percent."""
     several = any("seeds" in figures for figures in methods.values())
+    timed = any(figures["fit_seconds"] >= SHORTEST for figures in methods.values())
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("method", no_wrap=True)
-    for heading in ("test accuracy", "mean ± sd" if several else "95 % interval", "macro F1", "fit seconds"):
+    headings = ("test accuracy", "mean ± sd" if several else "95 % interval", "macro F1", *["fit seconds"] * timed)
+    for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for name, figures in methods.items():
         low, high = figures["ci95"]
@@ -83,9 +86,9 @@ def print_results(methods: Mapping[str, Mapping[str, Any]], title: str) -> None:
         if several:
             seeds = figures["seeds"]
             spread = f"{100 * seeds['mean']:.2f} ± {100 * seeds['sd']:.2f} %, n = {seeds['n']}"
-        seconds = f"{figures['fit_seconds']:.1f}" if figures["fit_seconds"] >= 0.05 else ""
+        seconds = f"{figures['fit_seconds']:.1f}" if figures["fit_seconds"] >= SHORTEST else ""
         accuracy = f"{100 * figures['test_accuracy']:.2f} %"
-        table.add_row(LABELS[name], accuracy, spread, f"{figures['macro_f1']:.3f}", seconds)
+        table.add_row(LABELS[name], accuracy, spread, f"{figures['macro_f1']:.3f}", *[seconds] * timed)
     console = Console()
     if not console.is_terminal:
         console.width = 100  # a file has no width

@@ -48,7 +48,7 @@ def test_says_what_the_run_found(run):
         "image to 96 numbers, of unit length",
         "**Ahead of the majority class.**",
         "classes to be as frequent as they were in training",
-        "5,000 training, 500 validation and 1,240 test images of 64 × 64 pixels. Files or folders left out: 3.",
+        "5,000 training, 500 validation and 1,240 test images, seen at 64 × 64 pixels. Files or folders left out: 3.",
         "| triplet encoder + MLP head | 87.5 (80.0 to 92.0) | 85.0 | 84.0 |",
         "| majority class | 50.0 (80.0 to 92.0) |",
         "| cat | 1,200 | 90.0 |",

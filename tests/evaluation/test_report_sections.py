@@ -54,7 +54,7 @@ def test_the_original_projects_figures_stand_under_cifar10_only(data, is_quoted)
 def test_the_summary_counts_the_data_and_the_warnings():
     data = {"n_train": 45000, "n_test": 10000, "classes": ["cat", "dog"], "size": 32}
     text = summary("tercet", results_of(data=data), ["one", "two"])
-    assert "45,000 training, 10,000 test images; 2 classes; 32 × 32 pixels." in text
+    assert "45,000 training, 10,000 test images; 2 classes; seen at 32 × 32 pixels." in text
     assert ">2 warnings<" in text
     assert ">1 warning<" in summary("tercet", results_of(), ["one"])
     assert "warning" not in summary("tercet", results_of(triplet_mlp_head=0.9), [])

@@ -131,16 +131,16 @@ def _divide(name: str, parts: dict[str, ImageSet], size: int, skipped: tuple[str
     hint = f" ({_left_out(skipped)})" if skipped else ""
     train, test = parts["train"], parts.get("test")
     if len(train.classes) < 2:
-        raise DataError(f"found the classes [{_names(train.classes)}] in {name}; expected two or more{hint}.")
+        raise DataError(f"found the classes [{class_names(train.classes)}] in {name}; expected two or more{hint}.")
     for part in parts if len(parts) > 1 else ():
         if missing := _rare(parts[part], 1):
             raise DataError(
-                f"found no readable image of {_names(missing)} in the {part} part of {name}; "
+                f"found no readable image of {class_names(missing)} in the {part} part of {name}; "
                 f"expected the same classes in {' and '.join(parts)}{hint}."
             )
     if few := _rare(train, MIN_IMAGES):
         raise DataError(
-            f"found fewer than {MIN_IMAGES} readable images of {_names(few)} in {name}; "
+            f"found fewer than {MIN_IMAGES} readable images of {class_names(few)} in {name}; "
             f"add some, or leave the class out{hint}."
         )
     if test is None:
@@ -156,6 +156,7 @@ def _left_out(skipped: Sequence[str]) -> str:
     return f"files left out: {len(skipped)}, the first being {skipped[0]}"
 
 
-def _names(labels: Sequence[str]) -> str:
+def class_names(labels: Sequence[str]) -> str:
+    """Some of the names, in quotes, and how many more there are."""
     shown = ", ".join(repr(label) for label in labels[:5])
     return f"{shown} and {len(labels) - 5} more" if len(labels) > 5 else shown

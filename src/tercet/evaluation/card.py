@@ -158,7 +158,7 @@ def _data(data: Mapping[str, Any]) -> str:
     skipped = f" Files or folders left out: {data['skipped']:,}." if data.get("skipped") else ""
     return (
         f"{_plain(data['name'])}{note}: {data['n_train']:,} training, {data['n_validation']:,} validation and "
-        f"{data['n_test']:,} test images of {data['size']} × {data['size']} pixels.{skipped} "
+        f"{data['n_test']:,} test images, seen at {data['size']} × {data['size']} pixels.{skipped} "
         f"Fingerprint `{data['fingerprint']}`."
     )
 

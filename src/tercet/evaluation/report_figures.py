@@ -16,7 +16,7 @@ FIGURES = {
     ),
     "distances.png": (
         "Two histograms: distances between test images of the same class, and of different classes.",
-        "Euclidean distances of pairs of test images, drawn at random; `tercet search` gives their squares. The "
+        "Euclidean distances of pairs of test images, drawn at random; the search of tercet gives their squares. The "
         "further left the first hill lies of the second, the better the encoder tells the classes apart.",
     ),
     "confusion.png": (

@@ -82,7 +82,7 @@ def summary(title: str, results: Mapping[str, Any], doubts: Sequence[str]) -> st
     counts = [f"{data[key]:,} {name}" for key, name in parts.items() if data.get(key) is not None]
     facts = [f"{', '.join(counts)} images"] if counts else []
     facts += [f"{len(data['classes'])} classes"] if data.get("classes") else []
-    facts += [f"{data['size']} × {data['size']} pixels"] if data.get("size") else []
+    facts += [f"seen at {data['size']} × {data['size']} pixels"] if data.get("size") else []
     lines = [f"<h1>{escape(title)}</h1>"]
     if "triplet_mlp_head" in methods:
         lines.append(f'<p class="lead">{escape(_in_a_sentence(methods))}</p>')
