@@ -51,9 +51,12 @@ def nearest() -> str | None:
 
 def table() -> str:
     """Both tables as Markdown, in percent; mean ± standard deviation where there are several seeds."""
-    rows_b = [["recipe (b): as published, not their setting", "D", *COLUMNS]]
-    for letter, method in (("a", OURS), *(("b", method) for method in RECIPES)):
-        if found := runs(letter, method):
+    rows_b = [["recipe as published, not in its setting", "D", *COLUMNS]]
+    recipes = {method: found for method in RECIPES if (found := runs("b", method))}
+    if not recipes:
+        return losses_table()
+    for method, found in {OURS: runs("a", OURS), **recipes}.items():
+        if found:
             dimensions = [str(record["dimensions"]) for record in whole(found)]
             rows_b.append([method, dimensions[-1] if dimensions else "", *_cells(found)])
     return f"{losses_table()}\n\n{markdown(rows_b)}"
@@ -61,7 +64,7 @@ def table() -> str:
 
 def losses_table(*, short: bool = False) -> str:
     """Table (a) as Markdown; `short` leaves out what a run was set to and how long it took."""
-    rows = [["loss and mining (a)", "setting", *COLUMNS]]
+    rows = [["loss and mining", "setting", *COLUMNS]]
     for method in (OURS, *PEERS):
         if found := runs("a", method):
             setting = ", ".join(f"{name} {value}" for name, value in found[-1]["settings"]["loss_settings"].items())
