@@ -87,8 +87,18 @@ def test_a_name_stands_where_its_class_is_densest():
 def test_a_name_gives_way_to_an_earlier_one_on_the_same_spot():
     points = np.array([[0.0, 0.0], [0.0, 0.0], [3.0, 0.0], [50.0, 50.0], [100.0, 100.0]])
     places = name_places(points, np.array([0, 1, 1, 1, 1]), np.array([[2.0, 1.0], [2.0, 1.0]]), must_place=True)
-    assert places[0].tolist() == [0, 0]
+    assert places[0].tolist() == [0, 0.6]  # beside its only point
     assert places[1].tolist() == [3, 0]
+
+
+@pytest.mark.parametrize(("side", "way"), [(0.0, 1), (100.0, -1)])
+def test_a_name_that_would_hide_its_class_stands_beside_it_towards_the_middle(side, way):
+    few = np.array([[0.0, side], [1.0, side + 0.4 * way], [2.0, side]])
+    many = np.stack([np.linspace(20, 90, 40), np.full(40, 50.0)], axis=1)
+    points, labels = np.concatenate([few, many, [[50.0, 100.0 - side]]]), np.array([0] * 3 + [1] * 41)
+    places = name_places(points, labels, np.array([[6.0, 2.0], [6.0, 2.0]]), must_place=True)
+    assert places[0][1] == pytest.approx(side + way * (0.4 + 0.6 * 2))
+    assert places[1][1] == 50  # a small part of the class is under it
 
 
 def test_a_name_with_no_free_place_is_written_over_another_only_if_it_must_be():

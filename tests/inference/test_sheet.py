@@ -37,13 +37,16 @@ def middle(sheet, column, row=0, breaks=0):
 
 def test_each_query_stands_before_what_was_found_for_it(colors, tmp_path):
     first = [Match(colors[name], 0.1) for name in ("blue", "lime", "blue", "blue", "yellow", "lime", "blue")]
-    write_sheet(tmp_path / "sheet.png", [(colors["red"], first), (colors["lime"], first[:2])])
+    write_sheet(
+        tmp_path / "sheet.png", [(colors["red"], first), (colors["lime"], first[:5])]
+    )  # rows of four are as even as can be
     sheet = read(tmp_path / "sheet.png")
-    assert sheet.shape == (GAP + 3 * (TILE + CAPTION) + BREAK, GAP + TILE + AISLE + 5 * (TILE + GAP), 3)
+    assert sheet.shape == (GAP + 4 * (TILE + CAPTION) + BREAK, GAP + TILE + AISLE + 4 * (TILE + GAP), 3)
     red, blue, lime, yellow, white = (255, 0, 0), (0, 0, 255), (0, 255, 0), (255, 255, 0), (255, 255, 255)
-    assert [middle(sheet, column) for column in range(6)] == [red, blue, lime, blue, blue, yellow]
-    assert [middle(sheet, column, 1) for column in range(4)] == [white, lime, blue, white]
-    assert [middle(sheet, column, 2, 1) for column in range(4)] == [lime, blue, lime, white]
+    assert [middle(sheet, column) for column in range(5)] == [red, blue, lime, blue, blue]
+    assert [middle(sheet, column, 1) for column in range(5)] == [white, yellow, lime, blue, white]
+    assert [middle(sheet, column, 2, 1) for column in range(5)] == [lime, blue, lime, blue, blue]
+    assert [middle(sheet, column, 3, 1) for column in range(5)] == [white, yellow, white, white, white]
     caption = sheet[GAP + TILE + 4 : GAP + TILE + CAPTION, GAP + TILE + AISLE : GAP + 2 * TILE + AISLE]
     assert caption.min() < 100  # something is written there
 

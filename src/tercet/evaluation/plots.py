@@ -135,6 +135,6 @@ def distances_figure(pairs: Separation) -> Figure:
         axes.stairs(heights, pairs.edges, color=color, linestyle=line, linewidth=2, label=name)
     axes.set_ylabel("share of pairs")
     axes.yaxis.set_major_formatter(percent)
-    axes.set_xlim(0, pairs.edges[-1])
+    axes.set_xlim(0, 1.02 * pairs.edges[-1])
     axes.legend(loc="best")
     return figure

@@ -11,7 +11,7 @@ principal components); Linderman et al. 2019, FIt-SNE (the gradient by interpola
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
@@ -21,6 +21,7 @@ from tercet.interruption import HeldSignals
 PERPLEXITY = 30.0  # van der Maaten and Hinton 2008 advise 5 to 50
 FEWEST_POINTS = 4
 FFT_FROM = 3_000  # rows; there the grid of the interpolated gradient begins to beat the Barnes-Hut tree
+MOST_HIDDEN = 1 / 3  # of the points of a class, by its name: a guess
 STEPS_HELD = 20  # after which a signal acts: half a second at 10,000 rows
 CELL = 2  # side of the grid's cells, where Linderman et al. take 1: less time, nearly the same neighbours (docs/log.md)
 
@@ -66,11 +67,13 @@ def name_places(
 
     `boxes` holds the width and height of each name. Only the denser half of a class is tried, so that no name lands on
     a stray point. A class that finds no free place is written on its densest point if `must_place`, else left out.
+    A name that would hide much of its class stands beside what it would hide, towards the middle of the picture.
     """
     cells, smoothing = 64, 3.0  # of the grid that the density is read from, and in cells
     low, span = points.min(axis=0), float(np.ptp(points, axis=0).max()) or 1.0
     positions = ((points - low) / span * (cells - 1)).round().astype(int)
     centres, taken = np.empty((0, 2)), np.empty((0, 2))
+    middle = float(points[:, 1].min() + points[:, 1].max()) / 2
     places: dict[int, Float[np.ndarray, " 2"]] = {}
     for label in np.unique(labels).tolist():
         members = labels == label
@@ -78,10 +81,38 @@ def name_places(
         np.add.at(counts, tuple(positions[members].T), 1)
         density = gaussian_filter(counts, smoothing, mode="constant")[tuple(positions[members].T)]
         densest = points[members][np.argsort(-density, kind="stable")][: (len(density) + 1) // 2]
-        gaps = np.abs(densest[:, None] - centres)  # [candidates, placed, 2]
-        is_blocked = (gaps < (boxes[label] + taken) / 2).all(axis=2).any(axis=1)
+        is_blocked = _overlaps(densest, boxes[label], centres, taken).any(axis=1)
         if is_blocked.all() and not must_place:
             continue
-        places[label] = densest[int(is_blocked.argmin())]
+        place = densest[int(is_blocked.argmin())]
+        beside = _beside(place, boxes[label], points[members], middle)
+        places[label] = place if _overlaps(beside[None], boxes[label], centres, taken).any() else beside
         centres, taken = np.vstack([centres, places[label]]), np.vstack([taken, boxes[label]])
     return places
+
+
+def _overlaps(
+    places: Float[np.ndarray, "P 2"],
+    box: Float[np.ndarray, " 2"],
+    centres: Float[np.ndarray, "K 2"],
+    taken: Float[np.ndarray, "K 2"],
+) -> Bool[np.ndarray, "P K"]:
+    found: Bool[np.ndarray, "P K"] = (np.abs(places[:, None] - centres) < (box + taken) / 2).all(axis=2)
+    return found
+
+
+def _beside(
+    place: Float[np.ndarray, " 2"], box: Float[np.ndarray, " 2"], members: Float[np.ndarray, "N 2"], middle: float
+) -> Float[np.ndarray, " 2"]:
+    """The place itself where a name there hides few members, else the next one that hides none."""
+
+    def hidden(place: Float[np.ndarray, " 2"]) -> Float[np.ndarray, "n 2"]:
+        under: Float[np.ndarray, "n 2"] = members[(np.abs(members - place) < box / 2).all(axis=1)]
+        return under
+
+    if len(hidden(place)) <= MOST_HIDDEN * len(members):
+        return place
+    way = 1 if place[1] < middle else -1
+    while len(under := hidden(place)):
+        place = np.array([place[0], way * ((way * under[:, 1]).max() + 0.6 * box[1])])
+    return place

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from io import BytesIO
@@ -47,9 +48,10 @@ def write_sheet(path: Path, found: Sequence[tuple[str, Sequence[Match]]]) -> Non
 
     What cannot be read is an empty tile that says so.
     """
-    columns = min(COLUMNS, max((len(matches) for _, matches in found), default=0))
+    most = max(len(matches) for _, matches in found)
+    columns = math.ceil(most / _rows(most))  # as many in each row, where there are several
     width = GAP + TILE + AISLE + columns * (TILE + GAP)
-    height = GAP - BREAK + sum(_rows(len(matches)) * (TILE + CAPTION) + BREAK for _, matches in found)
+    height = GAP - BREAK + sum(_rows(len(matches), columns) * (TILE + CAPTION) + BREAK for _, matches in found)
     pixels = np.full((height, width, 3), 255, np.uint8)
     figure = Figure((width / DPI, height / DPI), dpi=DPI)
     figure.set_layout_engine("none")
@@ -63,11 +65,11 @@ def write_sheet(path: Path, found: Sequence[tuple[str, Sequence[Match]]]) -> Non
         _place(pixels, captions, query, GAP, top)
         captions.write(GAP, top + TILE, "query", query, QUERY)
         for rank, match in enumerate(matches):
-            left = GAP + TILE + AISLE + rank % COLUMNS * (TILE + GAP)
-            below = top + rank // COLUMNS * (TILE + CAPTION)
+            left = GAP + TILE + AISLE + rank % columns * (TILE + GAP)
+            below = top + rank // columns * (TILE + CAPTION)
             _place(pixels, captions, match.path, left, below)
             captions.write(left, below + TILE, f"{match.distance:.3f}", match.path)
-        top += _rows(len(matches)) * (TILE + CAPTION) + BREAK
+        top += _rows(len(matches), columns) * (TILE + CAPTION) + BREAK
     figure.figimage(pixels, origin="upper")
     try:
         save(figure, path)
@@ -112,8 +114,8 @@ class Captions:
         self.figure.text(left / width, 1 - top / height, text, fontsize=SMALL, **look)
 
 
-def _rows(results: int) -> int:
-    return max(1, -(-results // COLUMNS))
+def _rows(results: int, columns: int = COLUMNS) -> int:
+    return max(1, math.ceil(results / max(1, columns)))
 
 
 def _place(pixels: Pixels, captions: Captions, path: str, left: int, top: int) -> None:
