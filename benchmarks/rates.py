@@ -24,10 +24,11 @@ REPETITIONS = 5
 PACE_STEPS, PACE_ROUNDS = 24, 3
 
 
-def matrix_product_rates(device: str) -> dict[str, float]:
-    """GFLOP/s of a product of two square matrices in float32 and in bfloat16, the best of several."""
+def matrix_product_rates(device: str, precision: str) -> dict[str, float]:
+    """GFLOP/s of a product of two square matrices in float32 and at the precision of training, the best of several."""
     rates = {}
-    for name, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+    for name in dict.fromkeys(("fp32", precision)):  # one that is only emulated would take minutes
+        kind = {"fp32": torch.float32, "bf16": torch.bfloat16}[name]
         matrix = torch.rand(SIDE, SIDE, device=device).to(kind)
         seconds = []
         for _ in range(REPETITIONS + 1):  # the first warms up

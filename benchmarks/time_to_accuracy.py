@@ -11,7 +11,7 @@ images, which it is not fitted on. Not in them are the reading of the data and t
 accuracy is looked at between epochs, but for a handful of training images.
 Beside the accuracy stands that with test-time augmentation after Jordan 2024: by the mean of the probabilities of each
 image and its shifts by a pixel to the four corners. Mirror images would say nothing new.
-The machine's rate is that of a matrix product of 2048 x 2048 in the same process, just before; the operations of the
+The machine's rate is that of a matrix product of 2048 x 2048 in the same process, just after; the operations of the
 training are those of its convolutions and linear layers as they ran (benchmarks/rates.py), over the seconds of its
 steps. Peak memory is that of the process until the head is fitted, reading the data and seeds before included.
 results/time_to_accuracy.jsonl has one line a preset, data set, seed and precision; what is there with the same settings
@@ -100,8 +100,8 @@ def train(config: Config, dataset: Dataset) -> Trained:
 def measure(preset: str, seed: int, dataset: Dataset) -> None:
     """Train once, read the test set once, append the record."""
     config = resolved(preset, seed, dataset)
-    rates = matrix_product_rates(config.device)
     encoder, head, precision, figures = train(config, dataset)
+    rates = matrix_product_rates(config.device, precision)
     test = dataset.test
     embeddings = embed(encoder, test.images)
     shares = probabilities(head, embeddings)

@@ -107,7 +107,7 @@ def pace(budget: str, dataset: Dataset, steps: int = PACE_STEPS) -> dict[str, An
         "precision": precision,
         "step_seconds": found_seconds,
         "embedding_and_head_seconds": round(rest, 4),
-        "matrix_product_gflop_per_second": matrix_product_rates(configs[OURS].device),
+        "matrix_product_gflop_per_second": matrix_product_rates(configs[OURS].device, precision),
         "steps": {OURS: ours, TWIN: round((ours * found_seconds[OURS] + rest) / found_seconds[TWIN])},
         "command": f"python -m benchmarks.{NAME} {budget}",
     }
