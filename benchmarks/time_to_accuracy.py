@@ -130,6 +130,14 @@ def key(preset: str, seed: int, config: Config, data: str) -> dict[str, Any]:
     return {"preset": preset, "seed": seed, "data": records.data_label(data), "settings": records.settings(config)}
 
 
+def is_there(preset: str, seed: int, dataset: Dataset) -> bool:
+    """Whether it was measured at the precision of this machine, tried only where there is something to compare with."""
+    config = resolved(preset, seed, dataset)
+    found = records.select(records.read(NAME), **key(preset, seed, config, dataset.name))
+    precisions = {record["precision"] for record in found}
+    return bool(precisions) and with_precision(config, dataset.train).precision in precisions
+
+
 def table() -> str:
     """A row a preset, data set and precision: mean ± standard deviation over the seeds with the newest settings."""
     heads = (
@@ -175,10 +183,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.preset:
         dataset = open_dataset("cifar10")
-        precision = with_precision(resolved(options.preset, 0, dataset), dataset.train).precision
         for seed in range(options.seeds):
-            known_by = key(options.preset, seed, resolved(options.preset, seed, dataset), dataset.name)
-            if records.has(NAME, **known_by, precision=precision):
+            if is_there(options.preset, seed, dataset):
                 print(f"{options.preset}, seed {seed}: is there already")
             else:
                 measure(options.preset, seed, dataset)

@@ -86,7 +86,7 @@ def build_parser() -> Parser:
 
     whole = command("run", "the whole job: encoder, head, baselines, evaluation, figures, report")
     add_training_options(whole)
-    whole.add_argument("--seeds", type=int, default=1, metavar="N", help="repeat with N seeds; mean and deviation")
+    whole.add_argument("--seeds", type=int, default=1, metavar="N", help="train N seeds; report mean and deviation")
     add_training_options(command("train", "encoder and head only"))
     add_fetch_options(
         command(

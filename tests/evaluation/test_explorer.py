@@ -6,6 +6,7 @@ import numpy as np
 
 from tercet.evaluation.explorer import GRID, LETTER, explorer_data, explorer_section
 from tercet.evaluation.palette import MARKERS, PALETTE
+from tercet.evaluation.projection import ASIDE
 
 ROWS = [
     {"path": "cat/1.png", "label": "cat", "predicted": "cat", "probability": "0.912345"},
@@ -26,7 +27,7 @@ def test_points_keep_their_shape_and_turn_the_way_a_screen_counts():
     assert data["columns"] == 2
     (first, *left), (second, *right) = data["places"]  # beside points that the names would hide, towards the middle
     assert (first, second) == (0, 1)
-    beside = 0.6 * 1.3 * LETTER * GRID
+    beside = ASIDE * 1.3 * LETTER * GRID
     assert left == [0, int(GRID / 2 - beside)]
     assert right in ([GRID, int(beside)], [GRID, int(GRID / 2 - beside)])
 

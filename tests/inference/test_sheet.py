@@ -37,10 +37,9 @@ def middle(sheet, column, row=0, breaks=0):
 
 def test_each_query_stands_before_what_was_found_for_it(colors, tmp_path):
     first = [Match(colors[name], 0.1) for name in ("blue", "lime", "blue", "blue", "yellow", "lime", "blue")]
-    write_sheet(
-        tmp_path / "sheet.png", [(colors["red"], first), (colors["lime"], first[:5])]
-    )  # rows of four are as even as can be
+    write_sheet(tmp_path / "sheet.png", [(colors["red"], first), (colors["lime"], first[:5])])
     sheet = read(tmp_path / "sheet.png")
+    # Seven in two rows of four, not of five and two.
     assert sheet.shape == (GAP + 4 * (TILE + CAPTION) + BREAK, GAP + TILE + AISLE + 4 * (TILE + GAP), 3)
     red, blue, lime, yellow, white = (255, 0, 0), (0, 0, 255), (0, 255, 0), (255, 255, 0), (255, 255, 255)
     assert [middle(sheet, column) for column in range(5)] == [red, blue, lime, blue, blue]

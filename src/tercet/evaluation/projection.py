@@ -22,6 +22,7 @@ PERPLEXITY = 30.0  # van der Maaten and Hinton 2008 advise 5 to 50
 FEWEST_POINTS = 4
 FFT_FROM = 3_000  # rows; there the grid of the interpolated gradient begins to beat the Barnes-Hut tree
 MOST_HIDDEN = 1 / 3  # of the points of a class, by its name: a guess
+ASIDE = 0.6  # of its height, from the middle of a name to the nearest point beside it: half of it and some air
 STEPS_HELD = 20  # after which a signal acts: half a second at 10,000 rows
 CELL = 2  # side of the grid's cells, where Linderman et al. take 1: less time, nearly the same neighbours (docs/log.md)
 
@@ -114,5 +115,5 @@ def _beside(
         return place
     way = 1 if place[1] < middle else -1
     while len(under := hidden(place)):
-        place = np.array([place[0], way * ((way * under[:, 1]).max() + 0.6 * box[1])])
+        place = np.array([place[0], way * ((way * under[:, 1]).max() + ASIDE * box[1])])
     return place
