@@ -114,7 +114,7 @@ def test_what_is_set_stays():
         ({}, "mining", None),
         ({}, "margin", 0.2),
         ({"loss": "centroid-triplet"}, "margin", 0.0),
-        ({}, "temperature", 0.1),
+        ({}, "temperature", 0.4),
         ({"loss": "centroid-triplet"}, "temperature", 0.2),
         ({"loss": "supcon"}, "temperature", 0.1),
         ({"mining": "hard"}, "loss", "triplet"),

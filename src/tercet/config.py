@@ -172,6 +172,7 @@ def resolve(config: Config, *, image_count: int, size: int, flip: bool, has_weig
     single = config.mining or not config.normalize or encoder == "pretrained"
     loss = config.loss or ("triplet" if single else "proxy-triplet")
     margins = {"proxy-triplet": 0.2, "centroid-triplet": 0.0}  # docs/log.md, 2026-11-28
+    temperatures = {"proxy-triplet": 0.4, "centroid-triplet": 0.2}  # docs/log.md, 2026-11-29, 11-24
     # The stem of larger images drops the last column of an odd side.
     can_mirror = encoder == "fast" and flip and (size < HALVED_SIZE or size % 2 == 0)
     triplet_margin = 0.25 if config.normalize else 1.0  # docs/log.md, 2026-11-23; raw: the original project
@@ -181,7 +182,7 @@ def resolve(config: Config, *, image_count: int, size: int, flip: bool, has_weig
         "loss": loss,
         "mining": "all" if loss == "triplet" else None,
         "margin": margins.get(loss, triplet_margin),
-        "temperature": 0.2 if loss == "centroid-triplet" else 0.1,  # docs/log.md, 2026-11-24, 11-28; Khosla et al. 2020
+        "temperature": temperatures.get(loss, 0.1),  # the rest: Khosla et al. 2020
         "optimizer": optimizer,
         "learning_rate": ADAPTER_RATE if encoder == "pretrained" else rates[optimizer],
         "fewest_steps": ADAPTER_STEPS if encoder == "pretrained" else FEWEST_STEPS,

@@ -115,7 +115,7 @@ def test_keeps_a_state_now_and_then_but_no_doubtful_one(state):
         {"mining": "semi-hard", "seed": 2},
         {"loss": "supcon", "mining": None, "seed": 3},
         {"loss": "centroid-triplet", "mining": None, "temperature": 0.2, "margin": 0.0, "seed": 4},
-        {"loss": "proxy-triplet", "mining": None, "temperature": 0.1, "margin": 0.2, "seed": 5},
+        {"loss": "proxy-triplet", "mining": None, "temperature": 0.4, "margin": 0.2, "seed": 5},
     ],
 )
 def test_healthy_training_is_the_same_with_and_without(train, tiny_config, monkeypatch, change):
