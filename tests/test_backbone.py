@@ -97,7 +97,8 @@ def test_same_seed_same_bytes(folder: Path, finished: Path, tmp_path: Path, monk
 
 
 @pytest.mark.parametrize(
-    ("station", "step"), [("features", 16), ("encoder", 21), pytest.param("CNN baseline", 9, marks=pytest.mark.slow)]
+    ("station", "step"),
+    [("features", 16), ("encoder", 21), pytest.param("same network, cross-entropy", 9, marks=pytest.mark.slow)],
 )
 def test_interrupted_run_goes_on_to_the_same_bytes(
     folder: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, station: str, step: int
@@ -109,7 +110,7 @@ def test_interrupted_run_goes_on_to_the_same_bytes(
         if (at, done) == (station, step):
             raise KeyboardInterrupt
 
-    job = tercet.run if station == "CNN baseline" else tercet.train
+    job = tercet.run if station == "same network, cross-entropy" else tercet.train
     with pytest.raises(KeyboardInterrupt):
         job(folder, out=tmp_path / "run", config=SMALL, backbone=Patches(), on_progress=interrupt)
     job(folder, out=tmp_path / "run", config=SMALL, backbone=Patches())

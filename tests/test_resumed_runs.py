@@ -15,7 +15,7 @@ from tercet.errors import UsageError
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize(("station", "step"), [("encoder", 5), ("CNN baseline", 9), ("t-SNE", 0)])
+@pytest.mark.parametrize(("station", "step"), [("encoder", 5), ("same network, cross-entropy", 9), ("t-SNE", 0)])
 def test_interrupted_run_goes_on_to_the_same_bytes(
     folder: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, station: str, step: int
 ) -> None:
@@ -75,7 +75,7 @@ def test_seeds_report_mean_and_deviation(folder: Path, tmp_path: Path) -> None:
 
 def test_interrupted_seeds_go_on(folder: Path, tmp_path: Path) -> None:
     def interrupt(station: str, done: int, total: int) -> None:
-        if station == "seed 0: CNN baseline":
+        if station == "seed 0: same network, cross-entropy":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -20,17 +20,17 @@ def test_lines_come_at_start_and_end_and_now_and_then(
     for seconds, done in ((20, 5), (20, 9)):  # 5 seconds a step
         now += seconds
         show("encoder", done, 70)
-    show("CNN", 39, 70)  # of a run that goes on
+    show("seed 0: encoder", 39, 70)  # of a run that goes on
     now += 20
-    show("CNN", 43, 70)
+    show("seed 0: encoder", 43, 70)
     assert capsys.readouterr().err.splitlines() == [
         "read: 0 found so far, 0 s",
         "read: 6,400 found so far, 16 s",
         "read: 4,000 of 8,000, 40 s, 40 s left",
         "read: 8,000 of 8,000, 50 s",
-        "encoder: 1 of 70, 0 s",
-        "encoder: 5 of 70, 20 s, 325 s left",
-        "encoder: 9 of 70, 40 s, 305 s left",
-        "CNN: 39 of 70, 0 s",
-        "CNN: 43 of 70, 20 s, 135 s left",
+        "encoder: 1 of 70 steps, 0 s",
+        "encoder: 5 of 70 steps, 20 s, 5 min 25 s left",
+        "encoder: 9 of 70 steps, 40 s, 5 min 5 s left",
+        "seed 0: encoder: 39 of 70 steps, 0 s",
+        "seed 0: encoder: 43 of 70 steps, 20 s, 2 min 15 s left",
     ]

@@ -15,7 +15,7 @@ from tercet.evaluation.examples import save_examples, save_thumbnails, save_trai
 from tercet.evaluation.projection import FEWEST_POINTS, tsne
 from tercet.evaluation.readers import fit_knn, fit_linear
 from tercet.evaluation.results import Results, correctness, method_figures, write_predictions
-from tercet.evaluation.verdict import verdict_of_one
+from tercet.evaluation.verdict import LABELS, verdict_of_one
 from tercet.files import write_arrays
 from tercet.geometry.metrics import expected_calibration_error, retrieval
 from tercet.memory import peak_memory_bytes
@@ -97,7 +97,7 @@ def fit_and_judge_cnn(work: Work, learned: Learned, taken: Tensor) -> Product:
         learned.train,
         learned.validation,
         checkpoint=work.checkpoint("cnn"),
-        on_step=work.progress("CNN baseline"),
+        on_step=work.progress(LABELS["cnn_cross_entropy"]),
     )
     seconds = learned.feature_seconds + history[-1]["seconds"]
     return Product({"probabilities": classify(taken)}, {"seconds": seconds, "history": history})

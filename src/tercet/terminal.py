@@ -26,6 +26,14 @@ from tercet.preparation import OnProgress
 
 SECONDS_BETWEEN_LINES = 15.0  # where stderr is no terminal
 SHORTEST = 0.05  # seconds that are shown
+UNITS = {  # of what a station counts; reading counts files, or megabytes where it downloads them
+    "encoder": "steps",
+    LABELS["cnn_cross_entropy"]: "steps",
+    "logistic regression": "penalties",
+    "features": "images",
+    "test features": "images",
+    "index": "images",
+}
 
 
 @contextmanager
@@ -36,14 +44,19 @@ def progress(quiet: bool) -> Iterator[OnProgress]:
     elif not sys.stderr.isatty():
         yield LinesOfProgress()
     else:
-        columns = TextColumn("{task.description:>22}"), BarColumn(), MofNCompleteColumn()
+        columns = (
+            TextColumn("{task.description:>27}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}"),
+        )
         times = TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()
         with Progress(*columns, *times, console=Console(stderr=True)) as bars:
             tasks: dict[str, TaskID] = {}
 
             def show(station: str, done: int, total: int) -> None:
                 if station not in tasks:
-                    tasks[station] = bars.add_task(station, completed=done, total=total or None)
+                    tasks[station] = bars.add_task(station, completed=done, total=total or None, unit=unit(station))
                 else:
                     bars.update(tasks[station], completed=done, total=total or None)
 
@@ -66,9 +79,29 @@ class LinesOfProgress:
         if (done < total or not total) and now - self.printed < SECONDS_BETWEEN_LINES:
             return
         self.printed, elapsed = now, now - self.started
-        left = f", {elapsed / (done - self.begun) * (total - done):.0f} s left" if self.begun < done < total else ""
-        counted = f"{done:,} of {total:,}" if total else f"{done:,} found so far"
-        print(f"{station}: {counted}, {elapsed:.0f} s{left}", file=sys.stderr, flush=True)  # noqa: T201
+        remaining = elapsed / (done - self.begun) * (total - done) if self.begun < done < total else None
+        left = "" if remaining is None else f", {duration(remaining)} left"
+        counted = f"{done:,} of {total:,}{unit(station)}" if total else f"{done:,} found so far"
+        print(f"{station}: {counted}, {duration(elapsed)}{left}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def unit(station: str) -> str:
+    """What a station counts, behind a space, or nothing where that is plain; with several seeds each has a prefix."""
+    found = UNITS.get(station.rpartition(": ")[2])
+    return f" {found}" if found else ""
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them.
+
+    >>> duration(42.4), duration(154), duration(5606)
+    ('42 s', '2 min 34 s', '1 h 33 min')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, left = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {left} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def print_results(methods: Mapping[str, Mapping[str, Any]], title: str) -> None:

@@ -34,13 +34,18 @@ def test_accuracy_has_a_panel_for_learners_and_one_for_the_head():
 def test_missing_phases_and_figures_take_no_panel():
     assert titles(curves.accuracy_figure([encoder(1)])) == ["Validation accuracy"]
     assert titles(curves.accuracy_figure([encoder(1, validation_accuracy=None), head(1)])) == ["Small network (head)"]
-    assert titles(curves.loss_figure([encoder(1, active_share=None)])) == ["Encoder loss"]
+    assert titles(curves.loss_figure([encoder(1, active_share=None)])) == ["Encoder: loss"]
     assert titles(curves.accuracy_figure([])) == titles(curves.loss_figure([])) == []
 
 
 def test_loss_has_an_axis_of_its_own_for_each_quantity():
     figure = curves.loss_figure([encoder(1), cnn(1), head(1)])
-    assert titles(figure) == ["Encoder loss", "Share of triplets active", "CNN loss", "Small network (head) loss"]
+    assert titles(figure) == [
+        "Encoder: loss",
+        "Encoder: share of triplets active",
+        "Same network, cross-entropy: loss",
+        "Small network (head): loss",
+    ]
     assert all(len(axes.lines) == 1 for axes in figure.axes)
 
 

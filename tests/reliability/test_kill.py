@@ -45,7 +45,7 @@ def test_finished_stages_are_not_repeated(count, tmp_path):
     """Killed when all was done but the results, a run takes up everything it had."""
     data = write_folder(tmp_path / "pictures", 24)
     told, _ = finish(start("run", data, tmp_path / "whole"))
-    stages = {"encoder", "CNN baseline", "logistic regression", "t-SNE"}
+    stages = {"encoder", "same network, cross-entropy", "logistic regression", "t-SNE"}
     assert stages <= set(told["stations"])
     for number in range(count):
         out = tmp_path / f"run {number}"

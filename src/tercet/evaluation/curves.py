@@ -22,7 +22,7 @@ PHASES = {"encoder": (PALETTE[0], "o"), "cnn": (PALETTE[5], "s"), "head": (PALET
 
 @in_our_look
 def accuracy_figure(history: History) -> Figure:
-    """Validation accuracy against training time for the encoder and the CNN; the head's accuracies by epoch."""
+    """Validation accuracy of encoder and same network by cross-entropy against training time; the head's by epoch."""
     validation = "validation_accuracy"
     learners = {
         "encoder, nearest neighbours": ("encoder", validation),
@@ -50,8 +50,8 @@ def accuracy_figure(history: History) -> Figure:
 @in_our_look
 def loss_figure(history: History) -> Figure:
     """The losses by epoch, each with its own scale; under the encoder's, the share of triplets still active."""
-    left = [("Encoder loss", "encoder", "loss"), ("Share of triplets active", "encoder", "active_share")]
-    right = [("CNN loss", "cnn", "loss"), ("Small network (head) loss", "head", "loss")]
+    left = [("Encoder: loss", "encoder", "loss"), ("Encoder: share of triplets active", "encoder", "active_share")]
+    right = [("Same network, cross-entropy: loss", "cnn", "loss"), ("Small network (head): loss", "head", "loss")]
     columns = [[panel for panel in column if _curve(history, *panel[1:], "epoch")] for column in (left, right)]
     columns = [column for column in columns if column]
     figure = Figure(figsize=(WIDTH, 4.8 if any(len(column) > 1 for column in columns) else 3.4))

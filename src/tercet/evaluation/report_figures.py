@@ -24,7 +24,8 @@ FIGURES = {
         "Embedding and small network on the test images: each row a true class, each column a predicted one.",
     ),
     "accuracy.png": (
-        "Line chart: validation accuracy of encoder and CNN against training time, and of the small network.",
+        "Line chart: validation accuracy of the encoder and of the same network by cross-entropy against training "
+        "time, and of the small network by epoch.",
         "Accuracy on the validation images, which no method was trained on; for the small network on its training "
         "images too. The encoder is judged by the nearest neighbours in its embedding.",
     ),
