@@ -31,7 +31,16 @@ def own_folders(tmp_path_factory):
         patch.setenv("TERCET_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("TERCET_DATA", str(tmp_path_factory.mktemp("data")))
         patch.setattr("tercet.data.cifar10.URL", "http://127.0.0.1:9/nobody-listens")
+        patch.setenv("OMP_NUM_THREADS", "1")  # of the processes that tests start: a worker runs on each core already
         patch.setenv("PYTHONPATH", os.pathsep.join([OFFLINE, *filter(None, [os.environ.get("PYTHONPATH")])]))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def short_heads():
+    """A head in an eighth of the steps that people's small sets get; most tests only want one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tercet.training.head.FEWEST_STEPS", 60)
         yield
 
 

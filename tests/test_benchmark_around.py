@@ -3,9 +3,11 @@
 import json
 import sys
 
+import pytest
 from benchmarks import around, losses, records
 
 
+@pytest.mark.slow
 def test_a_step_and_the_share_of_every_loss_are_measured_and_kept_once(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(records, "FOLDER", tmp_path)
     monkeypatch.setattr(around, "STEP_IMAGES", 40)

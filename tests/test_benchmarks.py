@@ -101,6 +101,7 @@ def test_reference_runs_are_known_by_their_settings(monkeypatch, tmp_path, capsy
     assert "Left out: 1 older records" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_both_sides_get_the_same_seconds(dataset, monkeypatch, capsys):
     monkeypatch.setattr(versus_cross_entropy, "CROSS_ENTROPY", {"batch_size": 8})
     run(versus_cross_entropy, monkeypatch, "quick", "--seeds", "2", "--table")
@@ -118,6 +119,7 @@ def test_both_sides_get_the_same_seconds(dataset, monkeypatch, capsys):
     assert len(records.read("versus_cross_entropy")) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", PEERS)
 def test_every_peer_learns_and_its_own_weights_move(dataset, monkeypatch, method):
     pytest.importorskip("pytorch_metric_learning")

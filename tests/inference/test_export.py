@@ -50,7 +50,7 @@ def agrees(bundle: Bundle, content: bytes) -> None:
 @pytest.mark.parametrize(
     ("name", "size", "normalize"),
     [
-        ("fast", 64, False),  # a stride in the stem, and images stored at 73
+        pytest.param("fast", 64, False, marks=pytest.mark.slow),  # a stride in the stem, and images stored at 73
         ("classic", 16, True),
         pytest.param("classic", 90, False, marks=pytest.mark.slow),  # averages 11 places to 4
         pytest.param("fast", 224, True, marks=pytest.mark.slow),
@@ -61,6 +61,7 @@ def test_every_encoder_is_exported(name: str, size: int, normalize: bool) -> Non
     agrees(bundle, to_onnx(bundle))
 
 
+@pytest.mark.slow
 def test_members_are_exported_as_one_encoder() -> None:
     bundle = new_bundle("fast", 16, members=3)
     agrees(bundle, to_onnx(bundle))
@@ -184,6 +185,7 @@ def test_without_the_extra(
     assert not (tmp_path / "a.onnx").exists()
 
 
+@pytest.mark.slow
 def test_the_command_compares_on_the_test_part_and_says_nothing_else(
     bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -220,6 +220,7 @@ def test_progress_reaches_the_end(photos, bundle, tmp_path, monkeypatch):
         assert seen == [(12, 12)]
 
 
+@pytest.mark.slow
 def test_many_files_need_no_more_memory_than_few(bundle, tmp_path, monkeypatch):
     """Bytes that Python holds at most while an index of 100 and one of 800 links to one image are made."""
     Image.new("RGB", (16, 16), "green").save(tmp_path / "image.png")

@@ -15,7 +15,6 @@ def blobs(count, seed, spread=0.5):
 
 @pytest.fixture(autouse=True)
 def few_but_large_steps(monkeypatch):
-    monkeypatch.setattr(module, "FEWEST_STEPS", 60)
     monkeypatch.setattr(module, "PEAK_RATE", 0.05)
 
 

@@ -55,6 +55,7 @@ def test_proxies_are_resumed_too(train, tiny_config, tmp_path):
     assert all(map(torch.equal, wanted.state_dict().values(), found.state_dict().values()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("forgotten", "kill"), [("interventions", 34), ("good", 2)])
 def test_a_run_that_forgets_what_was_done_does_not(train, tiny_config, tmp_path, monkeypatch, forgotten, kill):
     config, restore = replace(tiny_config, learning_rate=10.0), Checkpoint.restore

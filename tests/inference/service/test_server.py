@@ -95,6 +95,7 @@ def test_a_second_signal_cuts_and_the_status_says_so(run, start, tmp_path):
     assert (tmp_path / "log.txt").read_text() == ""
 
 
+@pytest.mark.slow
 def test_a_full_queue_is_refused_over_the_wire(run, image, start):
     slow = (
         "import functools, time; from tercet.inference.service import application as a, workers as w; "
