@@ -1,7 +1,7 @@
 """The model that comes with tercet: from a run folder on CIFAR-10 to `src/tercet/models/cifar10`.
 
-    tercet train cifar10 --preset full --out runs/shipped            needs $TERCET_CIFAR10
-    python -m benchmarks.shipped runs/shipped
+    tercet train cifar10 --preset standard --precision fp32 --out runs/shipped
+    python -m benchmarks.shipped runs/shipped        both need $TERCET_CIFAR10, here the lossless images
 
 Its matrices and filters are kept in half precision, and both forms are judged on the test part, which no choice was
 made on: results/shipped.jsonl has a line with both. The card is that of `tercet run`, with the figures of what is
