@@ -41,6 +41,7 @@ EDITS = {  # of the card that a run folder gets
         "## Limits\n\n- Weights are kept in half precision and computed with in single precision; the figures are of "
         "these.\n- Made for photographs of one thing that fills the picture, seen at 32 x 32 pixels; drawings, scenes "
         "and small things\n  in a large photograph are not what it has learnt.\n"
+        "- Trained without compression: it knows fewer of small images that were strongly compressed at that size.\n"
     ),
 }
 

@@ -107,7 +107,7 @@ def test_it_reaches_what_its_card_says_and_as_onnx_the_same(bundle, tmp_path):
     images = np.ascontiguousarray(test.images.permute(0, 2, 3, 1).numpy())
     shares = bundle.predict_proba(images)
     low, high = wilson_interval(int(RECORD["test_accuracy"] * SOME), SOME)
-    lost = 0.0 if dataset.name == RECORD["data"] else 0.04  # the copy costs three points (docs/results.md)
+    lost = 0.0 if dataset.name == RECORD["data"] else 0.08  # of the JPEG copy it knows fewer: docs/log.md, 2026-11-30
     assert low - lost < (shares.argmax(1) == test.labels.numpy()).mean() < high
     export_onnx(bundle, tmp_path / "cifar10.onnx", test)
     session = onnxruntime.InferenceSession(tmp_path / "cifar10.onnx")
