@@ -38,10 +38,13 @@ def own_folders(tmp_path_factory):
 
 @pytest.fixture(scope="session", autouse=True)
 def short_heads():
-    """A head in an eighth of the steps that people's small sets get; most tests only want one."""
+    """A head in an eighth of the steps that people's small sets get; most tests only want one. Gives theirs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tercet.training.head.FEWEST_STEPS", 60)
-        yield
+        from tercet.training import head
+
+        peoples = head.FEWEST_STEPS
+        patch.setattr(head, "FEWEST_STEPS", 60)
+        yield peoples
 
 
 @pytest.fixture(autouse=True)

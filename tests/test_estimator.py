@@ -62,8 +62,9 @@ def short_training(monkeypatch, request):
 
 
 @pytest.fixture
-def at_length():
+def at_length(monkeypatch, short_heads):
     """Training as long as people's own."""
+    monkeypatch.setattr("tercet.training.head.FEWEST_STEPS", short_heads)
 
 
 @pytest.fixture(scope="module")
