@@ -101,7 +101,7 @@ def judge_elsewhere() -> None:
         NAME,
         {
             "elsewhere": found.data["name"],
-            "data": found.data["note"] or found.data["name"],
+            "data": records.data_label(found.data["name"]),
             "n_test": found.data["n_test"],
             "test_accuracy": figures["test_accuracy"],
             "ci95": figures["ci95"],
