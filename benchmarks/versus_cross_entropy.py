@@ -13,7 +13,8 @@ Ours is the frozen embedding with the small network on it. Of cross-entropy ther
 labels the same images of each class are drawn for both; a fifth of them chooses the weight decay. Searches are by the
 cosine. The test set is read once a method and seed.
 Our settings are those of the preset, cross-entropy's the same but for `CROSS_ENTROPY`.
-results/versus_cross_entropy.jsonl has one line a budget, method and seed; what is there already is not run again.
+results/versus_cross_entropy.jsonl has one line a budget, precision, method and seed; what is there already is not run
+again.
 """
 
 from __future__ import annotations
@@ -79,17 +80,18 @@ def train_method(method: str, config: Config, train: ImageSet, validation: Image
 
 
 def pace(budget: str, dataset: Dataset, steps: int = PACE_STEPS) -> dict[str, Any]:
-    """The record of how fast both are and how many steps each gets; measured where it is not there."""
+    """The record of how fast both are at this machine's precision and how many steps each gets; measured if missing."""
     train, validation = parts(dataset, 0)
     configs = {method: resolved(budget, method, 0, train, dataset.size) for method in (OURS, TWIN)}
+    precision = with_precision(configs[OURS], train).precision
     key = {
         "kind": "pace",
         "budget": budget,
+        "precision": precision,
         "settings": {method: records.settings(config) for method, config in configs.items()},
     }
     if found := records.select(records.read(NAME), **key):
         return found[-1]
-    precision = with_precision(configs[OURS], train).precision
     configs = {method: replace(config, precision=precision) for method, config in configs.items()}
 
     def seconds_of(method: str, count: int) -> float:
@@ -104,7 +106,6 @@ def pace(budget: str, dataset: Dataset, steps: int = PACE_STEPS) -> dict[str, An
     ours = step_count(steps_per_epoch(train.labels, configs[OURS]), configs[OURS].epochs)
     record = {
         **key,
-        "precision": precision,
         "step_seconds": found_seconds,
         "embedding_and_head_seconds": round(rest, 4),
         "matrix_product_gflop_per_second": matrix_product_rates(configs[OURS].device, precision),
@@ -126,6 +127,7 @@ def measure(method: str, seed: int, dataset: Dataset, paced: dict[str, Any]) -> 
         "method": method,
         "seed": seed,
         "data": records.data_label(dataset.name),
+        "precision": config.precision,
         "settings": records.settings(config),
     }
     if records.has(NAME, **key):
@@ -147,7 +149,6 @@ def measure(method: str, seed: int, dataset: Dataset, paced: dict[str, Any]) -> 
         **key,
         "n_train": len(train),
         "n_test": len(labels),
-        "precision": config.precision,
         "steps": history[-1]["step"],
         "step_seconds": history[-1]["seconds"],
         **figures,
@@ -158,11 +159,12 @@ def measure(method: str, seed: int, dataset: Dataset, paced: dict[str, Any]) -> 
 
 
 def table() -> str:
-    """A table a budget and data set: means ± standard deviations, paired differences with 95 % interval, percent."""
+    """A table a budget, data set and precision: means ± standard deviations, paired differences with 95 % interval."""
     texts = []
     measured = records.select(records.read(NAME), kind="run")
-    for budget, data in product(SEEDS, dict.fromkeys(record["data"] for record in measured)):
-        runs = records.select(measured, budget=budget, data=data)
+    settings = (dict.fromkeys(record[field] for record in measured) for field in ("data", "precision"))
+    for budget, data, precision in product(SEEDS, *settings):
+        runs = records.select(measured, budget=budget, data=data, precision=precision)
         by_method = {
             method: {record["seed"]: record for record in records.newest(records.select(runs, method=method))}
             for method in (OURS, TWIN)
@@ -170,7 +172,7 @@ def table() -> str:
         seeds = sorted(by_method[OURS].keys() & by_method[TWIN].keys())
         if not seeds:
             continue
-        of = f"{budget}, {data}, n = {len(seeds)}, percent"
+        of = f"{budget}, {data}, {precision}, n = {len(seeds)}, percent"
         rows = [[of, "ours", "cross-entropy", "ours - cross-entropy (95 %)"]]
         for metric, label in METRICS.items():
             ours, twin = ([by_method[method][seed][metric] for seed in seeds] for method in (OURS, TWIN))
