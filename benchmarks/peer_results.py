@@ -99,14 +99,17 @@ def _over_time(record: dict[str, Any]) -> list[tuple[float, float]]:
 def figure(losses: Curves, recipes: Curves) -> Figure:
     """Validation accuracy of the 10 nearest neighbours against minutes of training, on a logarithmic axis.
 
-    Ours stands in both panels.
+    Ours stands in both panels; without recipes there is one.
     """
-    drawn = Figure(figsize=(WIDTH, 5.2))
-    panels = drawn.subplots(1, 2)  # each with a scale of its own, since (b) spans far more than (a)
     ours = {name: points for name, points in losses.items() if name == OURS}
+    panels = {"Same training, other losses": losses}
+    if recipes:
+        panels["Recipes as published"] = {**ours, **recipes}
+    drawn = Figure(figsize=(WIDTH, 5.2))
     names = list({OURS: (), **losses, **recipes})  # one colour a name in both panels
-    titles = ("Same training, other losses", "Recipes as published")
-    for axes, title, curves in zip(panels, titles, (losses, {**ours, **recipes}), strict=True):
+    columns = 1 if recipes else 3  # of a legend
+    row = drawn.subplots(1, len(panels), squeeze=False)[0]  # each with a scale of its own, since (b) spans far more
+    for axes, (title, curves) in zip(row, panels.items(), strict=True):
         axes.set(title=title, xlabel="training time, minutes", xscale="log")
         for name, points in curves.items():
             _draw(axes, name, points, names.index(name))
@@ -114,14 +117,14 @@ def figure(losses: Curves, recipes: Curves) -> Figure:
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda minutes, _: f"{minutes:.3g}"))
         axes.yaxis.set_major_formatter(percent)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=8)
-    panels[0].set_ylabel("validation accuracy, 10 neighbours")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=8, ncols=columns)
+    row[0].set_ylabel("validation accuracy, 10 neighbours")
     return drawn
 
 
 def _draw(axes: Axes, name: str, points: Sequence[tuple[float, float]], place: int) -> None:
     minutes = [time for time, _ in points]
     color, marker = PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)]
-    width = 2.5 if place == 0 else 1.5
+    width, layer = (2.5, 3) if place == 0 else (1.5, 2)
     accuracies = [accuracy for _, accuracy in points]
-    axes.plot(minutes, accuracies, color=color, marker=marker, linewidth=width, label=name, clip_on=False)
+    axes.plot(minutes, accuracies, color=color, marker=marker, linewidth=width, zorder=layer, label=name, clip_on=False)

@@ -150,3 +150,4 @@ def test_curves_end_with_the_minutes_and_ours_is_in_both_panels():
     assert shown == [{OURS, "supcon"}, {OURS, "SupContrast's"}]
     without_ours = peer_results.figure({"supcon": losses["supcon"]}, found)
     assert [len(axes.lines) for axes in without_ours.axes] == [1, 1]
+    assert [len(axes.lines) for axes in peer_results.figure(losses, {}).axes] == [2]
