@@ -19,7 +19,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 
 from tercet.evaluation.verdict import LABELS
 from tercet.preparation import OnProgress
@@ -46,17 +46,19 @@ def progress(quiet: bool) -> Iterator[OnProgress]:
     else:
         columns = (
             TextColumn("{task.description:>27}"),
-            BarColumn(),
+            BarColumn(bar_width=None, table_column=Column(ratio=1)),  # what the others leave
             MofNCompleteColumn(),
             TextColumn("{task.fields[unit]}"),
         )
-        times = TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()
-        with Progress(*columns, *times, console=Console(stderr=True)) as bars:
+        times = TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("left")
+        with Progress(*columns, *times, console=Console(stderr=True), expand=True) as bars:
             tasks: dict[str, TaskID] = {}
 
             def show(station: str, done: int, total: int) -> None:
                 if station not in tasks:
-                    tasks[station] = bars.add_task(station, completed=done, total=total or None, unit=unit(station))
+                    tasks[station] = bars.add_task(
+                        station, completed=done, total=total or None, unit=unit(station).strip()
+                    )
                 else:
                     bars.update(tasks[station], completed=done, total=total or None)
 

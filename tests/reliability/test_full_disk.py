@@ -36,7 +36,6 @@ def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(config.PRESETS, "quick", TINY)
     monkeypatch.setattr("tercet.training.loop.LOST_SECONDS", -1.0)  # as many writes however fast the machine is
-    monkeypatch.setattr("tercet.training.head.FEWEST_STEPS", 20)
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda _, file, **__: file.write(b"a picture"))
     monkeypatch.setattr("tercet.stations.tsne", lambda embeddings, _: embeddings[:, :2].numpy())
     for drawn in ("curves.accuracy", "curves.loss", "plots.confusion", "plots.tsne", "plots.distances"):

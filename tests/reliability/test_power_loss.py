@@ -112,7 +112,6 @@ def test_an_overwrite_can_be_given_again(root, survives, loses, count):
 @counts(few=3, full=40)
 def test_a_training_goes_on_to_the_same_bytes(root, tmp_path, survives, loses, monkeypatch, count):
     monkeypatch.setattr("tercet.training.loop.CHECKPOINT_SECONDS", -1.0)
-    monkeypatch.setattr("tercet.training.head.FEWEST_STEPS", 20)
     photos = write_folder(tmp_path / "photos", 8)
     with recording(root) as history:
         pipeline.train(photos, out=root / "run", config=TINY)

@@ -8,8 +8,7 @@ from tercet.training.bundle import as_taken, train_bundle
 from tercet.training.head import head_images
 
 
-def test_encoder_and_head_make_a_bundle(tiny_set, tiny_config, monkeypatch):
-    monkeypatch.setattr("tercet.training.head.FEWEST_STEPS", 20)
+def test_encoder_and_head_make_a_bundle(tiny_set, tiny_config):
     train, validation = tiny_set.split(0)
     steps = []
     learned = train_bundle(tiny_config, train, validation, on_progress=lambda *step: steps.append(step))

@@ -59,7 +59,7 @@ def points(share: float | None) -> str:
     return f"{100 * share:.1f}" if share is not None else "–"
 
 
-def duration(seconds: float | None) -> str:
+def in_seconds(seconds: float | None) -> str:
     """Seconds, with a decimal where they are few."""
     return "–" if seconds is None else f"{seconds:.1f}" if seconds < 10 else f"{seconds:,.0f}"
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from tercet.evaluation.markup import (
     definitions,
-    duration,
     escape,
     folded,
     gibibytes,
+    in_seconds,
     listing,
     percent,
     points,
@@ -125,7 +125,7 @@ def results_section(results: Mapping[str, Any]) -> str:
             f'<tr{" class=best" * is_best}><th scope="row">{escape(title)}{" (best)" * is_best}'
             f"<small>{escape(meaning)}</small></th>"
             f"<td>{_accuracy(figures)}</td><td>{points(figures.get('balanced_accuracy'))}</td>"
-            f"<td>{points(figures.get('macro_f1'))}</td><td>{duration(figures.get('fit_seconds'))}</td></tr>"
+            f"<td>{points(figures.get('macro_f1'))}</td><td>{in_seconds(figures.get('fit_seconds'))}</td></tr>"
         )
     seeds = next((figures["seeds"]["n"] for figures in methods.values() if "seeds" in figures), 0)
     caption = (
@@ -199,7 +199,7 @@ def repetition_section(run: Mapping[str, Any], results: Mapping[str, Any]) -> st
         "system": machine.get("system"),
         "started": run.get("started"),
         "seconds": ", ".join(
-            f"{key.removesuffix('_seconds').replace('_', ' ')} {duration(value)}" for key, value in timing.items()
+            f"{key.removesuffix('_seconds').replace('_', ' ')} {in_seconds(value)}" for key, value in timing.items()
         ),
         "peak memory": gibibytes(results.get("peak_memory_bytes")),
         "data fingerprint": results.get("data", {}).get("fingerprint"),
