@@ -7,7 +7,7 @@ from collections.abc import Callable
 from benchmarks import records
 from benchmarks.peer_losses import OURS, Settings
 from benchmarks.peer_results import NAME, append
-from benchmarks.rates import seconds_per_step
+from benchmarks.rates import seconds_per_step, undisturbed
 
 STEPS = 30  # of a training in one round; fewer of one whose steps take over a second
 SECONDS = 30.0  # of them in one round
@@ -26,11 +26,16 @@ def paced_steps(
 
 
 def pace(method: str, settings: Settings, trainings: dict[str, SecondsOf]) -> dict[str, float]:
-    """Seconds a step of a method and of ours beside it; measured where that was not done yet."""
+    """Seconds a step of a method and of ours beside it; measured where that was not done yet.
+
+    Raises DisturbedError where other work would have decided them.
+    """
     key = {"kind": "pace", "method": method, "settings": settings}
     if not records.has(NAME, **key):
         timed = {name: (seconds_of, _steps(name, seconds_of)) for name, seconds_of in trainings.items()}
-        append({**key, "step_seconds": seconds_per_step(timed, ROUNDS)})
+        with undisturbed():
+            step_seconds = seconds_per_step(timed, ROUNDS)
+        append({**key, "step_seconds": step_seconds})
     found: dict[str, float] = records.select(records.read(NAME), **key)[-1]["step_seconds"]
     return found
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
+import psutil
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
@@ -22,6 +23,8 @@ from tercet.training.passes import steps_per_epoch
 SIDE = 2048  # of the matrices
 REPETITIONS = 5
 PACE_STEPS, PACE_ROUNDS = 24, 3
+MOST_OTHER_WORK = 0.03  # of the processor's time, beside a measurement: a guess
+UNUSED = ("idle", "iowait", "guest", "guest_nice")  # guests' times are in the user's already
 
 
 def matrix_product_rates(device: str, precision: str) -> dict[str, float]:
@@ -39,6 +42,33 @@ def matrix_product_rates(device: str, precision: str) -> dict[str, float]:
             seconds.append(time.perf_counter() - started)
         rates[name] = round(2 * SIDE**3 / min(seconds[1:]) / 1e9, 1)
     return rates
+
+
+def watch() -> Callable[[], float]:
+    """A function that gives the share of all cores' time that other processes have had since."""
+
+    def used_by_others() -> float:
+        times = psutil.cpu_times()._asdict()
+        return sum(seconds for use, seconds in times.items() if use not in UNUSED) - time.process_time()
+
+    before, started = used_by_others(), time.perf_counter()
+    return lambda: (used_by_others() - before) / ((time.perf_counter() - started) * psutil.cpu_count())
+
+
+class DisturbedError(RuntimeError):
+    """Something else kept the processor busy while a measurement ran."""
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Raise DisturbedError at the end where other processes have had more than `MOST_OTHER_WORK` meanwhile."""
+    others = watch()
+    yield
+    if (share := others()) > MOST_OTHER_WORK:
+        raise DisturbedError(
+            f"found other processes at work in {100 * share:.0f} % of the processor's time; expected at most "
+            f"{100 * MOST_OTHER_WORK:.0f} %: let them end and give the command again."
+        )
 
 
 @dataclass

@@ -32,7 +32,7 @@ import torch
 
 from benchmarks import records
 from benchmarks.probes import fit_probe, hold_out, judge, probabilities, search, shifted
-from benchmarks.rates import counted_operations, matrix_product_rates
+from benchmarks.rates import counted_operations, matrix_product_rates, watch
 from benchmarks.tables import markdown, spread
 from tercet.config import PRESETS, Config, resolve
 from tercet.data.sources import Dataset, open_dataset
@@ -74,7 +74,7 @@ def resolved(preset: str, seed: int, dataset: Dataset) -> Config:
 
 def train(config: Config, dataset: Dataset) -> Trained:
     """Encoder and head from all training images, with the seconds of each part."""
-    images, marks = dataset.train, [time.perf_counter()]
+    images, others, marks = dataset.train, watch(), [time.perf_counter()]
     config = with_precision(config, images)
     marks.append(time.perf_counter())
     with counted_operations() as operations, patch.object(training, "GALLERY_IMAGES", LOOKED_AT):
@@ -93,6 +93,7 @@ def train(config: Config, dataset: Dataset) -> Trained:
         "images_per_second": round(history[-1]["images"] / history[-1]["seconds"], 1),
         "gflop_per_second": round(operations.count / history[-1]["seconds"] / 1e9, 1),
         "peak_memory_bytes": peak_memory_bytes(),
+        "other_work": round(others(), 3),
     }
     return Trained(encoder, head, config.precision, figures)
 

@@ -20,6 +20,7 @@ again.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from dataclasses import replace
 from functools import partial
@@ -30,7 +31,14 @@ from torch import nn
 
 from benchmarks import records
 from benchmarks.probes import embedded, fit_probe, hold_out, judge, probabilities, read_off, stratified
-from benchmarks.rates import PACE_STEPS, matrix_product_rates, seconds_per_step, with_steps
+from benchmarks.rates import (
+    PACE_STEPS,
+    DisturbedError,
+    matrix_product_rates,
+    seconds_per_step,
+    undisturbed,
+    with_steps,
+)
 from benchmarks.tables import interval, markdown, spread
 from tercet.config import PRESETS, Config, resolve
 from tercet.data.imageset import ImageSet
@@ -80,7 +88,10 @@ def train_method(method: str, config: Config, train: ImageSet, validation: Image
 
 
 def pace(budget: str, dataset: Dataset, steps: int = PACE_STEPS) -> dict[str, Any]:
-    """The record of how fast both are at this machine's precision and how many steps each gets; measured if missing."""
+    """The record of how fast both are at this machine's precision and how many steps each gets; measured if missing.
+
+    Raises DisturbedError where other work would have decided that.
+    """
     train, validation = parts(dataset, 0)
     configs = {method: resolved(budget, method, 0, train, dataset.size) for method in (OURS, TWIN)}
     precision = with_precision(configs[OURS], train).precision
@@ -98,11 +109,12 @@ def pace(budget: str, dataset: Dataset, steps: int = PACE_STEPS) -> dict[str, An
         config = with_steps(configs[method], train.labels, count)
         return float(train_method(method, config, train, validation)[1][-1]["seconds"])
 
-    found_seconds = seconds_per_step({method: (partial(seconds_of, method), steps) for method in configs})
-    encoder = fresh_encoder(configs[OURS], train, normalize=configs[OURS].normalize)
-    started = time.perf_counter()
-    fit_probe(*embedded(encoder, train, validation, configs[OURS]), train.class_counts(), configs[OURS])
-    rest = time.perf_counter() - started
+    with undisturbed():
+        found_seconds = seconds_per_step({method: (partial(seconds_of, method), steps) for method in configs})
+        encoder = fresh_encoder(configs[OURS], train, normalize=configs[OURS].normalize)
+        started = time.perf_counter()
+        fit_probe(*embedded(encoder, train, validation, configs[OURS]), train.class_counts(), configs[OURS])
+        rest = time.perf_counter() - started
     ours = step_count(steps_per_epoch(train.labels, configs[OURS]), configs[OURS].epochs)
     record = {
         **key,
@@ -194,7 +206,10 @@ def main() -> None:
     options = parser.parse_args()
     if options.budget:
         dataset = open_dataset("cifar10")
-        paced = pace(options.budget, dataset)
+        try:
+            paced = pace(options.budget, dataset)
+        except DisturbedError as error:
+            sys.exit(str(error))
         for seed in range(options.seeds or SEEDS[options.budget]):
             for method in (OURS, TWIN):
                 measure(method, seed, dataset, paced)

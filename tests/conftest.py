@@ -25,6 +25,11 @@ LABEL_PATTERNS = {
 }
 
 
+def pytest_collection_modifyitems(items):
+    """The longest test first, or one worker is left alone with it at the end; the rest keeps its order."""
+    items.sort(key=lambda item: item.path.name != "test_packaging.py")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_folders(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
@@ -101,6 +106,14 @@ def finished(folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "whole"
     tercet.run(folder, out=out, config=SMALL)
     return out
+
+
+@pytest.fixture
+def narrow_quick(monkeypatch):
+    """The preset `quick` with a narrow network and few steps."""
+    from tercet.config import PRESETS, Config
+
+    monkeypatch.setitem(PRESETS, "quick", Config(fewest_steps=20, widths=(8, 8, 8), precision="fp32"))
 
 
 @pytest.fixture(scope="session")

@@ -55,8 +55,8 @@ class ClassifierOfTables(OfTables, TripletClassifier):
 @pytest.fixture(autouse=True)
 def short_training(monkeypatch, request):
     if "at_length" not in request.fixturenames:
-        # With 40 steps one seed in seven ends below what the checks ask for, and which one hangs on the processor.
-        steps = 60 if "check" in request.fixturenames else 10  # people get 70
+        # With 40 steps one seed in seven ends below what these checks ask for, and which one hangs on the processor.
+        steps = 60 if "check_classifiers" in request.node.name else 10  # people get 70
         monkeypatch.setitem(PRESETS, "quick", Config(widths=(4, 8, 8), epochs=1, fewest_steps=steps))
 
 
@@ -178,7 +178,7 @@ def test_pipelines_searches_and_folds(stripes):
 
 @pytest.mark.slow
 def test_folds_in_several_processes_are_those_of_one(stripes, at_length):
-    classifier = TripletClassifier(**SMALL, random_state=0)
+    classifier = TripletClassifier(encoder="classic", **SMALL, random_state=0)
     alone, beside = (cross_val_score(classifier, *stripes, cv=2, n_jobs=jobs) for jobs in (1, 2))
     np.testing.assert_array_equal(alone, beside)
 

@@ -77,11 +77,11 @@ def served(model: str) -> Iterator[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("narrow_quick")
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
 def test_every_block_runs(guide: Path, desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(desk, tmp_path / "desk")
     monkeypatch.chdir(tmp_path / "desk")
-    monkeypatch.setitem(config.PRESETS, "quick", config.Config(fewest_steps=20, widths=(8, 8, 8), precision="fp32"))
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name: "runs/photos/model")
     shutil.copytree("runs/photos/model", "photos-model")  # what `hf download` would bring
     archive = Path("cifar-10-python.tar.gz")

@@ -43,6 +43,7 @@ def test_links_and_pictures_are_there() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("narrow_quick")
 def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     found: dict[str, object] = {}

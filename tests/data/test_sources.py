@@ -1,4 +1,3 @@
-import os
 import shutil
 from pathlib import Path
 
@@ -196,15 +195,3 @@ def test_classes_with_too_few_readable_images_are_named_with_a_reason(pets):
         DataError, match=r"fewer than 4 .* of 'cow', 'emu' in pets; .* \(files left out: 1, .* emu/1\.png"
     ):
         open_dataset(pets)
-
-
-@pytest.mark.skipif(not os.environ.get("TERCET_CIFAR10"), reason="$TERCET_CIFAR10 names no copy of CIFAR-10")
-@pytest.mark.slow
-def test_the_whole_of_cifar10():
-    dataset = open_dataset("cifar10")
-    assert dataset.train.images.shape == (50_000, 3, 32, 32)
-    assert dataset.train.class_counts() == [5000] * 10
-    assert dataset.test.class_counts() == [1000] * 10
-    assert dataset.train.paths[0] == "train/airplane/0000.jpg"
-    assert dataset.skipped == ()
-    np.testing.assert_allclose(dataset.train.channel_statistics()[0], [125.3, 123.0, 113.9], atol=0.5)

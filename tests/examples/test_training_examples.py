@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pictures import CLASSES, write_folder
+from tercet.config import PRESETS, Config
 
 pytestmark = pytest.mark.slow
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -32,12 +33,14 @@ def test_own_backbone(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
 
 def test_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(PRESETS, "quick", Config(widths=(16, 32, 64), precision="fp32"))
     call("own_folder")
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert [name for _, name in rows] == ["circle", "square", "triangle"]
     assert (tmp_path / "runs/own-folder/model/config.json").is_file()
 
 
+@pytest.mark.usefixtures("narrow_quick")
 def test_pml_loss(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     call("pml_loss", str(folder), str(tmp_path / "run"))
     found = dict(line.split("\t") for line in capsys.readouterr().out.splitlines())

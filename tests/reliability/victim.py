@@ -77,10 +77,10 @@ def main():
     from tercet.cli import entry
     from tercet.config import Config
     from tercet.interruption import HeldSignals
-    from tercet.training import loop
+    from tercet.training import head, loop
 
     torch.set_num_threads(1)
-    loop.CHECKPOINT_SECONDS = float(checkpoint_seconds)
+    loop.CHECKPOINT_SECONDS, head.FEWEST_STEPS = float(checkpoint_seconds), 20
     count, stations = 0, {}
 
     def counted(operation):
