@@ -2,6 +2,7 @@
 
 import logging
 import os
+from functools import partial
 from pathlib import Path
 
 import jaxtyping
@@ -110,10 +111,15 @@ def finished(folder, tmp_path_factory):
 
 @pytest.fixture
 def narrow_quick(monkeypatch):
-    """The preset `quick` with a narrow network and few steps."""
+    """The preset `quick`, and what `tercet.train` and `tercet.run` take by default: a narrow network and few steps."""
+    import tercet
+    from tercet import pipeline
     from tercet.config import PRESETS, Config
 
-    monkeypatch.setitem(PRESETS, "quick", Config(fewest_steps=20, widths=(8, 8, 8), precision="fp32"))
+    narrow = Config(fewest_steps=20, widths=(8, 8, 8), precision="fp32")
+    monkeypatch.setitem(PRESETS, "quick", narrow)
+    for name in ("train", "run"):
+        monkeypatch.setattr(tercet, name, partial(getattr(pipeline, name), config=narrow), raising=False)
 
 
 @pytest.fixture(scope="session")

@@ -137,7 +137,7 @@ def test_same_seed_gives_what_train_gives(stripes, tmp_path):
 
 @pytest.mark.slow
 def test_digits_give_what_train_gives(tmp_path, monkeypatch, at_length):
-    narrow = Config(widths=(8, 32, 64))
+    narrow = Config(widths=(8, 16, 32))
     monkeypatch.setitem(PRESETS, "quick", narrow)
     bundle = tercet.train("digits", out=tmp_path / "run", config=replace(narrow, precision="fp32"))
     dataset = tercet.open_dataset("digits")
@@ -178,7 +178,7 @@ def test_pipelines_searches_and_folds(stripes):
 
 @pytest.mark.slow
 def test_folds_in_several_processes_are_those_of_one(stripes, at_length):
-    classifier = TripletClassifier(encoder="classic", **SMALL, random_state=0)
+    classifier = TripletClassifier(**SMALL, random_state=0)
     alone, beside = (cross_val_score(classifier, *stripes, cv=2, n_jobs=jobs) for jobs in (1, 2))
     np.testing.assert_array_equal(alone, beside)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pictures import pattern
+from pictures import CLASSES, write_folder
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,12 +30,11 @@ def test_wheel_works_in_an_empty_environment(tmp_path: Path) -> None:
     call(python, *quiet, "--constraint", ROOT / "constraints.txt", wheel)
     tercet = tmp_path / "env/bin/tercet"
     assert "run" in call(tercet, "--help")
-    assert "model: runs/digits/model" in call(tercet, "-q", "train", "digits", "--out", "runs/digits")
-    import numpy as np
-    from PIL import Image
-
-    Image.fromarray(pattern("plain", np.random.default_rng(0))).save(tmp_path / "image.png")
-    path, first, *_ = call(tercet, "predict", "image.png", "--model", "runs/digits").split("\t")
-    assert path == "image.png"
-    assert first.split()[0] in "0123456789"
-    assert call(tercet, "predict", "image.png").startswith("image.png\t")  # by the model that comes with it
+    write_folder(tmp_path / "pictures", 8)
+    training = ("train", "pictures", "--size", "16", "--out", "runs/pictures")
+    assert "model: runs/pictures/model" in call(tercet, "-q", *training)
+    image = f"pictures/{CLASSES[0]}/000.png"
+    path, first, *_ = call(tercet, "predict", image, "--model", "runs/pictures").split("\t")
+    assert path == image
+    assert first.split()[0] in CLASSES
+    assert call(tercet, "predict", image).startswith(f"{image}\t")  # by the model that comes with it

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from pictures import CLASSES, write_folder
-from tercet.config import PRESETS, Config
 
 pytestmark = pytest.mark.slow
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -31,9 +30,9 @@ def test_own_backbone(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert json.loads((tmp_path / "run/run.json").read_text())["config"]["backbone"].startswith("Filters ")
 
 
+@pytest.mark.usefixtures("narrow_quick")
 def test_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(PRESETS, "quick", Config(widths=(16, 32, 64), precision="fp32"))
     call("own_folder")
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert [name for _, name in rows] == ["circle", "square", "triangle"]
