@@ -1,9 +1,13 @@
-"""Progress as lines of text, which log files and pipes get."""
+"""Progress as lines of text, which log files and pipes get, and the table of results."""
+
+from functools import partial
 
 import pytest
+from rich.console import Console
 
 from tercet import terminal
-from tercet.terminal import LinesOfProgress
+from tercet.evaluation.verdict import LABELS
+from tercet.terminal import LinesOfProgress, print_results
 
 
 def test_lines_come_at_start_and_end_and_now_and_then(
@@ -34,3 +38,16 @@ def test_lines_come_at_start_and_end_and_now_and_then(
         "seed 0: encoder: 39 of 70 steps, 0 s",
         "seed 0: encoder: 43 of 70 steps, 20 s, 2 min 15 s left",
     ]
+
+
+@pytest.mark.parametrize("seeds", [{}, {"seeds": {"mean": 0.995, "sd": 0.0031, "n": 12}}], ids=["one run", "seeds"])
+def test_a_terminal_of_80_columns_shows_every_figure_whole(
+    seeds: dict[str, object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(terminal, "Console", partial(Console, force_terminal=True, width=80))
+    figures = {"ci95": (0.824, 1.0), "test_accuracy": 1.0, "macro_f1": 1.0, "fit_seconds": 3600.0, **seeds}
+    print_results(dict.fromkeys(LABELS, figures), "photos: 18 test images")
+    printed = capsys.readouterr().out
+    assert "…" not in printed
+    assert all(label in printed for label in LABELS.values())
+    assert ("99.50 ± 0.31 %" if seeds else "82.4 to 100.0 %") in printed

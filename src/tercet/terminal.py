@@ -107,20 +107,20 @@ def duration(seconds: float) -> str:
 
 
 def print_results(methods: Mapping[str, Mapping[str, Any]], title: str) -> None:
-    """The table of results on stdout; accuracies in percent."""
-    several = any("seeds" in figures for figures in methods.values())
+    """The table of results on stdout, within 80 columns; accuracies in percent."""
+    counts = {figures["seeds"]["n"] for figures in methods.values() if "seeds" in figures}
     timed = any(figures["fit_seconds"] >= SHORTEST for figures in methods.values())
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("method", no_wrap=True)
-    headings = ("test accuracy", "mean ± sd" if several else "95 % interval", "macro F1", *["fit seconds"] * timed)
+    interval = f"mean ± sd\nn = {max(counts)}" if counts else "95 % interval"
+    headings = ("test\naccuracy", interval, "macro\nF1", *["fit\nseconds"] * timed)
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for name, figures in methods.items():
         low, high = figures["ci95"]
         spread = f"{100 * low:.1f} to {100 * high:.1f} %"
-        if several:
-            seeds = figures["seeds"]
-            spread = f"{100 * seeds['mean']:.2f} ± {100 * seeds['sd']:.2f} %, n = {seeds['n']}"
+        if seeds := figures.get("seeds"):
+            spread = f"{100 * seeds['mean']:.2f} ± {100 * seeds['sd']:.2f} %"
         seconds = f"{figures['fit_seconds']:.1f}" if figures["fit_seconds"] >= SHORTEST else ""
         accuracy = f"{100 * figures['test_accuracy']:.2f} %"
         table.add_row(LABELS[name], accuracy, spread, f"{figures['macro_f1']:.3f}", *[seconds] * timed)
