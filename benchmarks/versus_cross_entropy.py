@@ -174,8 +174,8 @@ def table() -> str:
     """A table a budget, data set and precision: means ± standard deviations, paired differences with 95 % interval."""
     texts = []
     measured = records.select(records.read(NAME), kind="run")
-    settings = (dict.fromkeys(record[field] for record in measured) for field in ("data", "precision"))
-    for budget, data, precision in product(SEEDS, *settings):
+    found = (dict.fromkeys(record[field] for record in measured) for field in ("data", "precision"))
+    for budget, data, precision in product(SEEDS, *found):
         runs = records.select(measured, budget=budget, data=data, precision=precision)
         by_method = {
             method: {record["seed"]: record for record in records.newest(records.select(runs, method=method))}

@@ -113,13 +113,13 @@ def finished(folder, tmp_path_factory):
 def narrow_quick(monkeypatch):
     """The preset `quick`, and what `tercet.train` and `tercet.run` take by default: a narrow network and few steps."""
     import tercet
+    from small_run import NARROW
     from tercet import pipeline
-    from tercet.config import PRESETS, Config
+    from tercet.config import PRESETS
 
-    narrow = Config(fewest_steps=20, widths=(8, 8, 8), precision="fp32")
-    monkeypatch.setitem(PRESETS, "quick", narrow)
+    monkeypatch.setitem(PRESETS, "quick", NARROW)
     for name in ("train", "run"):
-        monkeypatch.setattr(tercet, name, partial(getattr(pipeline, name), config=narrow), raising=False)
+        monkeypatch.setattr(tercet, name, partial(getattr(pipeline, name), config=NARROW), raising=False)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ from pathlib import Path
 from tercet.config import Config
 
 SMALL = Config(epochs=2, fewest_steps=16, batch_size=24, widths=(8, 16, 16), dimensions=16, precision="fp32")
+NARROW = Config(fewest_steps=20, widths=(8, 8, 8), precision="fp32")  # for `quick`, where learning well is not asked
 METHODS = {
     *("triplet_mlp_head", "triplet_linear_head", "triplet_knn"),
     *("cnn_cross_entropy", "logistic_regression", "majority"),

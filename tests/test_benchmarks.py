@@ -94,6 +94,7 @@ def test_what_was_measured_with_other_settings_or_data_is_kept_apart(dataset, mo
 def test_reference_runs_are_known_by_their_settings(folder, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(records, "FOLDER", tmp_path)
     monkeypatch.setattr(reference, "RUNS", tmp_path / "runs")
+    assert reference.known_by("digits")["settings"]["flip"] is False
     for words, margin in (([], 0.2), ([], 0.2), (["--table"], 0.3)):
         monkeypatch.setitem(reference.JOBS, "digits", (str(folder), replace(SMALL, margin=margin), 1))
         run(reference, monkeypatch, "digits", *words)

@@ -15,6 +15,7 @@ from PIL import Image
 from mirror import serve
 from official import members, write_archive
 from pictures import write_folder
+from small_run import NARROW
 from tercet import config
 from tercet.cli import build_parser, main
 from tercet.data import cifar10
@@ -43,7 +44,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with Image.open(folder / "photos/checks/000.png") as picture:
             picture.convert("RGB").save(folder / name)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(config.PRESETS, "quick", config.Config(fewest_steps=20, widths=(8, 8, 8), precision="fp32"))
+        patch.setitem(config.PRESETS, "quick", NARROW)
         assert main(["-q", "run", str(folder / "photos"), "--out", str(folder / "runs/photos")]) == 0
     return folder
 

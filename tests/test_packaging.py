@@ -30,6 +30,8 @@ def test_wheel_works_in_an_empty_environment(tmp_path: Path) -> None:
     call(python, *quiet, "--constraint", ROOT / "constraints.txt", wheel)
     tercet = tmp_path / "env/bin/tercet"
     assert "run" in call(tercet, "--help")
+    digits = "import tercet; print(*tercet.open_dataset('digits').train.classes)"
+    assert call(python, "-c", digits).split() == list("0123456789")
     write_folder(tmp_path / "pictures", 8)
     training = ("train", "pictures", "--size", "16", "--out", "runs/pictures")
     assert "model: runs/pictures/model" in call(tercet, "-q", *training)

@@ -112,6 +112,8 @@ def test_the_copy_of_cifar10_is_whole(images_of_cifar10):
     assert train.class_counts() == [5000] * 10
     assert test.class_counts() == [1000] * 10
     assert images_of_cifar10.skipped == ()
+    if images_of_cifar10.name == "cifar10-jpeg":
+        assert train.paths[0] == "train/airplane/0000.jpg"
     np.testing.assert_allclose(train.channel_statistics()[0], [125.3, 123.0, 113.9], atol=0.5)
 
 

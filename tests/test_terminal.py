@@ -1,6 +1,7 @@
 """Progress as lines of text, which log files and pipes get, and the table of results."""
 
 from functools import partial
+from io import StringIO
 
 import pytest
 from rich.console import Console
@@ -51,3 +52,16 @@ def test_a_terminal_of_80_columns_shows_every_figure_whole(
     assert "…" not in printed
     assert all(label in printed for label in LABELS.values())
     assert ("99.50 ± 0.31 %" if seeds else "82.4 to 100.0 %") in printed
+
+
+def test_a_terminal_of_80_columns_shows_progress_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = StringIO()
+    monkeypatch.setattr(terminal, "Console", lambda **_: Console(file=printed, force_terminal=True, width=80))
+    monkeypatch.setattr(terminal.sys.stderr, "isatty", lambda: True, raising=False)
+    with terminal.progress(quiet=False) as show:
+        show("seed 0: same network, cross-entropy", 1234, 1234)
+        show("seed 0: encoder", 7, 1234)
+        show("seed 0: logistic regression", 3, 3)
+    assert "…" not in printed.getvalue()
+    for words in ("seed 0: same network, cross-entropy", "1234/1234", "steps", "penalties", "left"):
+        assert words in printed.getvalue()

@@ -56,9 +56,7 @@ def progress(quiet: bool) -> Iterator[OnProgress]:
 
             def show(station: str, done: int, total: int) -> None:
                 if station not in tasks:
-                    tasks[station] = bars.add_task(
-                        station, completed=done, total=total or None, unit=unit(station).strip()
-                    )
+                    tasks[station] = bars.add_task(station, completed=done, total=total or None, unit=unit(station))
                 else:
                     bars.update(tasks[station], completed=done, total=total or None)
 
@@ -83,14 +81,13 @@ class LinesOfProgress:
         self.printed, elapsed = now, now - self.started
         remaining = elapsed / (done - self.begun) * (total - done) if self.begun < done < total else None
         left = "" if remaining is None else f", {duration(remaining)} left"
-        counted = f"{done:,} of {total:,}{unit(station)}" if total else f"{done:,} found so far"
+        counted = f"{done:,} of {total:,} {unit(station)}".rstrip() if total else f"{done:,} found so far"
         print(f"{station}: {counted}, {duration(elapsed)}{left}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def unit(station: str) -> str:
-    """What a station counts, behind a space, or nothing where that is plain; with several seeds each has a prefix."""
-    found = UNITS.get(station.rpartition(": ")[2])
-    return f" {found}" if found else ""
+    """What a station counts, or nothing where that is plain; with several seeds each has a prefix."""
+    return UNITS.get(station.rpartition(": ")[2], "")
 
 
 def duration(seconds: float) -> str:
@@ -108,11 +105,11 @@ def duration(seconds: float) -> str:
 
 def print_results(methods: Mapping[str, Mapping[str, Any]], title: str) -> None:
     """The table of results on stdout, within 80 columns; accuracies in percent."""
-    counts = {figures["seeds"]["n"] for figures in methods.values() if "seeds" in figures}
+    count = next((figures["seeds"]["n"] for figures in methods.values() if "seeds" in figures), 0)
     timed = any(figures["fit_seconds"] >= SHORTEST for figures in methods.values())
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("method", no_wrap=True)
-    interval = f"mean ± sd\nn = {max(counts)}" if counts else "95 % interval"
+    interval = f"mean ± sd\nn = {count}" if count else "95 % interval"
     headings = ("test\naccuracy", interval, "macro\nF1", *["fit\nseconds"] * timed)
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
