@@ -28,6 +28,7 @@ from tercet.training.proxies import WithLoss
 from tercet.training.randomness import derived_generator, derived_seed
 
 OURS = "proxy triplet (tercet)"
+NOWHERE = Checkpoint(None, "")
 Settings = dict[str, Any]
 
 
@@ -168,11 +169,16 @@ PEERS = {
 
 
 def train_peer(
-    name: str, settings: Settings, config: Config, train: ImageSet, validation: ImageSet
+    name: str,
+    settings: Settings,
+    config: Config,
+    train: ImageSet,
+    validation: ImageSet,
+    checkpoint: Checkpoint = NOWHERE,
 ) -> tuple[nn.Module, History]:
     """The encoder trained by a peer's loss, or by ours, and the history with the 10 nearest neighbours' accuracy."""
     if name == OURS:
-        return train_encoder(config, train, validation)
+        return train_encoder(config, train, validation, checkpoint=checkpoint)
     peer = PEERS[name]
     encoder = fresh_encoder(config, train, normalize=config.normalize if peer.normalize is None else peer.normalize)
     with torch.random.fork_rng(devices=[]):
@@ -190,7 +196,7 @@ def train_peer(
         part_inputs(train, config),
         config,
         generator=torch.Generator(),
-        checkpoint=Checkpoint(None, ""),
+        checkpoint=checkpoint,
         guard=Guard(spreads=True, easier=[Objective(*pair, None) for pair in zip(peer.easier, easier, strict=True)]),
         describe=lambda average, _outputs, _labels: {
             "validation_accuracy": knn_accuracy(Directions(average), gallery, validation, config.precision)

@@ -15,17 +15,18 @@ from benchmarks.recipes import RECIPES
 from benchmarks.tables import markdown, spread
 from tercet.evaluation.look import WIDTH, in_our_look, percent
 from tercet.evaluation.palette import MARKERS, PALETTE
+from tercet.training.checkpoint import Checkpoint
 
 NAME = "peers"
 COLUMNS = ("n", "accuracy on the frozen embedding", "recall@1", "MAP@R", "minutes", "as they ran", "steps")
 Curves = Mapping[str, Sequence[tuple[float, float]]]  # name -> (minutes in steps, validation accuracy)
 
 
-def append(record: dict[str, Any]) -> None:
-    """Add a record, with the version of the library."""
+def append(record: dict[str, Any], trained: Checkpoint | None = None) -> None:
+    """Add a record, with the version of the library, and remove what its training kept meanwhile."""
     minutes = f" --minutes {record['minutes']:g}" if "minutes" in record else ""
     made_by = {"pytorch-metric-learning": library_version(), "command": f"python -m benchmarks.{NAME}{minutes}"}
-    records.append(NAME, {**record, **made_by})
+    records.append(NAME, {**record, **made_by}, trained)
 
 
 def runs(table: str, method: str) -> list[dict[str, Any]]:

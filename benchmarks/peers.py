@@ -18,7 +18,8 @@ took is noted beside. On the way the 10 nearest neighbours' accuracy on the vali
 in (a), at some marks in (b). Each is judged by the small network on its frozen embedding, and searched by the cosine;
 the test set is read once. One seed, three for ours and for the nearest of (a) on validation. What fails is recorded
 where training went wrong, else reported, and the rest goes on.
-results/peers.jsonl has one line a method and seed, besides those of tuning and pace; what is there is not run again.
+results/peers.jsonl has one line a method and seed, besides those of tuning and pace; what is there is not run again,
+and a training of (a) that was killed goes on.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import records
-from benchmarks.peer_losses import OURS, PEERS, Directions, Settings, library, train_peer
+from benchmarks.peer_losses import NOWHERE, OURS, PEERS, Directions, Settings, library, train_peer
 from benchmarks.peer_pace import SecondsOf, paced_steps
 from benchmarks.peer_results import NAME, append, curves, figure, losses_table, nearest, table
 from benchmarks.probes import embedded, fit_probe, read_off
@@ -46,7 +47,7 @@ from tercet.errors import TrainingError
 from tercet.evaluation.look import save
 from tercet.model.precision import choose_precision
 from tercet.preparation import PRECISION_IMAGES, choose_device, with_precision
-from tercet.training.checkpoint import History
+from tercet.training.checkpoint import Checkpoint, History
 from tercet.training.encoder import GALLERY_IMAGES, knn_accuracy
 from tercet.training.randomness import derived_generator
 
@@ -128,16 +129,18 @@ def measure_peer(method: str, seed: int, minutes: float, dataset: Dataset) -> No
         return
     train, validation = parts(dataset, seed)
     config = with_precision(config, train)  # that of our network, which the others have too
+    checkpoint = NOWHERE
     try:
         seconds_of = partial(seconds_of_peer, method, setting, config, dataset)
         config = with_steps(config, train.labels, paced(method, settings, minutes, seconds_of, dataset))
-        encoder, history = train_peer(method, setting, config, train, validation)
+        checkpoint = records.checkpoint(NAME, key, config)
+        encoder, history = train_peer(method, setting, config, train, validation, checkpoint)
     except TrainingError as error:
-        append({**key, "error": str(error)})
+        append({**key, "error": str(error)}, checkpoint)
         return
     last = history[-1]
     course = {"steps": last["step"], "step_seconds": last["seconds"], "points": points_of(history)}
-    finish({**key, **course}, encoder, config, dataset)
+    finish({**key, **course}, encoder, config, dataset, checkpoint)
 
 
 def measure_recipe(method: str, seed: int, minutes: float, dataset: Dataset) -> None:
@@ -182,11 +185,13 @@ def measure(method: str, seed: int, *, minutes: float, dataset: Dataset) -> bool
     return True
 
 
-def finish(key: Settings, network: torch.nn.Module, config: Config, dataset: Dataset) -> None:
+def finish(
+    key: Settings, network: torch.nn.Module, config: Config, dataset: Dataset, trained: Checkpoint = NOWHERE
+) -> None:
     """Judge the frozen embedding and append the record."""
     figures, (embeddings, labels) = read_off(network, *parts(dataset, key["seed"]), dataset.test, config)
     about = {"n_test": len(labels), "dimensions": embeddings.shape[1], "precision": config.precision}
-    append({**key, **about, **figures})
+    append({**key, **about, **figures}, trained)
     print(f"{key['method']}, seed {key['seed']}: {100 * figures['head_accuracy']:.2f} %")
 
 

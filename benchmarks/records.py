@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -12,8 +14,10 @@ from typing import Any
 from tercet.config import LATER, Config
 from tercet.preparation import note_of
 from tercet.run_folder import commit, machine
+from tercet.training.checkpoint import Checkpoint
 
 FOLDER = Path(__file__).parent / "results"
+UNFINISHED = Path(__file__).parents[1] / "runs" / "benchmarks"
 COMMIT = commit()  # before this process changes a file of results
 PACKAGES = ("tercet", "torch", "numpy", "scikit-learn", "openTSNE", "pillow")
 
@@ -29,13 +33,27 @@ def has(name: str, **key: Any) -> bool:
     return bool(select(read(name), **key))
 
 
-def append(name: str, record: dict[str, Any]) -> None:
-    """Add one record, with machine, commit and versions; a run made before comes with its own machine and commit."""
+def append(name: str, record: dict[str, Any], trained: Checkpoint | None = None) -> None:
+    """Add one record, with machine, commit and versions; a run made before comes with its own machine and commit.
+
+    What the training behind it kept meanwhile is removed.
+    """
     FOLDER.mkdir(exist_ok=True)
     here = {"machine": machine(), "commit": COMMIT}
     versions = {package: version(package) for package in PACKAGES}
     with (FOLDER / f"{name}.jsonl").open("a") as file:
         file.write(json.dumps({**here, **record, "versions": versions}) + "\n")
+    if trained and trained.folder:
+        shutil.rmtree(trained.folder, ignore_errors=True)
+
+
+def checkpoint(name: str, key: dict[str, Any], config: Config) -> Checkpoint:
+    """Where the training behind a record keeps its state: the same command goes on from there, if the code is the same.
+
+    `append` removes it.
+    """
+    text = json.dumps([key, repr(config), COMMIT])
+    return Checkpoint(UNFINISHED / name / hashlib.sha256(text.encode()).hexdigest()[:16], text)
 
 
 def select(records: Iterable[dict[str, Any]], **key: Any) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from benchmarks import records
 from tercet.config import DEFAULT_MODEL
@@ -75,12 +76,8 @@ def judge(run: Path, candidate: Path) -> Results:
             "data": record["data"]["note"] or record["data"]["name"],
             "fingerprint": record["data"]["fingerprint"],
             "n_train": record["data"]["n_train"],
-            "n_test": half.data["n_test"],
             "test_accuracy_single": accuracies[0],
-            "test_accuracy": accuracies[1],
-            "ci95": half.methods[OURS]["ci95"],
-            **half.retrieval,
-            "calibration_error": half.calibration_error,
+            **reached(half),
             "bytes": size,
             "trained_by": record["command"],
             "trained_at": record["commit"],
@@ -96,21 +93,29 @@ def judge(run: Path, candidate: Path) -> Results:
 def judge_elsewhere() -> None:
     """Record what the shipped model reaches on the test part of the copy that $TERCET_CIFAR10 names."""
     found = evaluate(DATA, load_bundle(SHIPPED[DEFAULT_MODEL]))
-    figures = found.methods[OURS]
+    figures = reached(found)
     records.append(
         NAME,
         {
             "elsewhere": found.data["name"],
             "data": records.data_label(found.data["name"]),
-            "n_test": found.data["n_test"],
-            "test_accuracy": figures["test_accuracy"],
-            "ci95": figures["ci95"],
-            **found.retrieval,
-            "calibration_error": found.calibration_error,
+            **figures,
             "command": f"python -m benchmarks.{NAME}",
         },
     )
     print(f"{found.data['name']}: test accuracy {figures['test_accuracy']}")
+
+
+def reached(found: Results) -> dict[str, Any]:
+    """What a record says of a judged model."""
+    ours = found.methods[OURS]
+    return {
+        "n_test": found.data["n_test"],
+        "test_accuracy": ours["test_accuracy"],
+        "ci95": ours["ci95"],
+        **found.retrieval,
+        "calibration_error": found.calibration_error,
+    }
 
 
 def card(run: Path, judged: Results) -> str:

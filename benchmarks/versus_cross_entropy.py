@@ -14,7 +14,7 @@ labels the same images of each class are drawn for both; a fifth of them chooses
 cosine. The test set is read once a method and seed.
 Our settings are those of the preset, cross-entropy's the same but for `CROSS_ENTROPY`.
 results/versus_cross_entropy.jsonl has one line a budget, precision, method and seed; what is there already is not run
-again.
+again, and a training that was killed goes on.
 """
 
 from __future__ import annotations
@@ -80,11 +80,12 @@ def resolved(budget: str, method: str, seed: int, train: ImageSet, size: int) ->
     return resolve(config, image_count=len(train), size=size, flip=True)
 
 
-def train_method(method: str, config: Config, train: ImageSet, validation: ImageSet) -> tuple[nn.Module, History]:
+def train_method(
+    method: str, config: Config, train: ImageSet, validation: ImageSet, checkpoint: Checkpoint
+) -> tuple[nn.Module, History]:
     """The encoder, or the encoder and the linear layer of cross-entropy, and the history."""
-    if method == OURS:
-        return train_encoder(config, train, validation)
-    return train_cnn(config, train, validation, checkpoint=Checkpoint(None, ""))
+    learn = train_encoder if method == OURS else train_cnn
+    return learn(config, train, validation, checkpoint=checkpoint)
 
 
 def pace(budget: str, dataset: Dataset, steps: int = PACE_STEPS) -> dict[str, Any]:
@@ -107,7 +108,7 @@ def pace(budget: str, dataset: Dataset, steps: int = PACE_STEPS) -> dict[str, An
 
     def seconds_of(method: str, count: int) -> float:
         config = with_steps(configs[method], train.labels, count)
-        return float(train_method(method, config, train, validation)[1][-1]["seconds"])
+        return float(train_method(method, config, train, validation, Checkpoint(None, ""))[1][-1]["seconds"])
 
     with undisturbed():
         found_seconds = seconds_per_step({method: (partial(seconds_of, method), steps) for method in configs})
@@ -145,7 +146,8 @@ def measure(method: str, seed: int, dataset: Dataset, paced: dict[str, Any]) -> 
     if records.has(NAME, **key):
         print(f"{paced['budget']}, {method}, seed {seed}: is there already")
         return
-    network, history = train_method(method, config, train, validation)
+    checkpoint = records.checkpoint(NAME, key, config)
+    network, history = train_method(method, config, train, validation, checkpoint)
     encoder = network if method == OURS else network[0]
     figures, (embeddings, labels) = read_off(encoder, train, validation, dataset.test, config)
     figures["accuracy"], figures["calibration_error"] = figures["head_accuracy"], figures["head_calibration_error"]
@@ -166,7 +168,7 @@ def measure(method: str, seed: int, dataset: Dataset, paced: dict[str, Any]) -> 
         **figures,
         "command": f"python -m benchmarks.{NAME} {paced['budget']}",
     }
-    records.append(NAME, record)
+    records.append(NAME, record, checkpoint)
     print(f"{paced['budget']}, {method}, seed {seed}: {100 * figures['accuracy']:.2f} %")
 
 

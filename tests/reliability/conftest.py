@@ -4,14 +4,19 @@ A test adds what it measured by pytest's `record_property`, and the count of its
 """
 
 import itertools
+import time
+from collections import namedtuple
 from datetime import date
 
 import pytest
 from benchmarks import records
 
 from reliability.crashes import drawn
+from reliability.victim import fingerprint, finish, start, wait_for
 from tercet.errors import TercetError
 from tercet.run_folder import commit, machine
+
+Uninterrupted = namedtuple("Uninterrupted", "told seconds seconds_of_work fingerprint")
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -37,6 +42,18 @@ def pytest_runtest_makereport(item, call):
             "command": f"scripts/test -m reliability {item.path.relative_to(item.config.rootpath)}",
         },
     )
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(folder, tmp_path_factory):
+    """A victim's run of the pictures of `folder` that nothing happened to: what it tells, its seconds, its bytes."""
+    out, begun = tmp_path_factory.mktemp("victims") / "whole", time.monotonic()
+    process = start("run", folder, out)
+    wait_for(out / "run.json")
+    saved_from = time.monotonic()  # before, nothing is to be saved
+    told, _ = finish(process)
+    ended = time.monotonic()
+    return Uninterrupted(told, ended - begun, ended - saved_from, fingerprint(out))
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import sys
 
 import pytest
 
-from pictures import write_folder
 from reliability.tiers import counts
 from reliability.victim import fingerprint, finish, start, wait_for
 
@@ -13,32 +12,29 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX 
 
 
 @counts(1, 5)
-def test_the_second_leaves_and_the_first_is_not_disturbed(count, tmp_path):
-    data = write_folder(tmp_path / "pictures", 24)
-    finish(start("run", data, tmp_path / "whole"))
+def test_the_second_leaves_and_the_first_is_not_disturbed(count, folder, uninterrupted, tmp_path):
     for number in range(count):
         out = tmp_path / f"run {number}"
-        first = start("run", data, out)
+        first = start("run", folder, out)
         wait_for(out / "run.json")
-        second = start("run", data, out)
+        second = start("run", folder, out)
         _, said = second.communicate(timeout=300)
         assert second.returncode == 2
         assert f"tercet: {out} is in use by process {first.pid} on " in said
         assert "Traceback" not in said
         finish(first)
-        assert fingerprint(out) == fingerprint(tmp_path / "whole")
+        assert fingerprint(out) == uninterrupted.fingerprint
 
 
 @counts(1, 5)
-def test_a_dead_owner_is_recognised(count, tmp_path):
-    data = write_folder(tmp_path / "pictures", 24)
+def test_a_dead_owner_is_recognised(count, folder, tmp_path):
     for number in range(count):
         out = tmp_path / f"run {number}"
-        first = start("run", data, out)
+        first = start("run", folder, out)
         wait_for(out / "run.json")
         first.kill()
         first.communicate(timeout=300)
         assert json.loads((out / ".owner.json").read_text())["process"] == first.pid
-        _, said = finish(start("run", data, out))
+        _, said = finish(start("run", folder, out))
         assert f"process {first.pid} on" in said
         assert "going on with the run of 20" in said

@@ -7,7 +7,6 @@ import time
 
 import pytest
 
-from pictures import write_folder
 from reliability.tiers import counts
 from reliability.victim import fingerprint, finish, start, wait_for
 
@@ -16,19 +15,13 @@ SECONDS_TO_SAVE, SECONDS_OF_A_SECOND = 5.0, 1.0
 
 
 @counts(2, 20)
-def test_a_signal_at_any_moment(count, tmp_path, record_property):
-    data = write_folder(tmp_path / "pictures", 24)
-    whole_run = start("run", data, tmp_path / "whole")
-    wait_for(tmp_path / "whole" / "run.json")
-    begun = time.monotonic()
-    finish(whole_run)
-    seconds = time.monotonic() - begun  # of training and what comes after; before, nothing is to be saved
-    whole, draw, slowest, late, number = fingerprint(tmp_path / "whole"), random.Random(0), 0.0, 0, 0
+def test_a_signal_at_any_moment(count, folder, uninterrupted, tmp_path, record_property):
+    draw, slowest, late, number = random.Random(0), 0.0, 0, 0
     while number < count:
         out, kind = tmp_path / f"run {number} {late}", (signal.SIGINT, signal.SIGTERM)[number % 2]
-        process = start("run", data, out, checkpoint_seconds=1e9)  # saved at the signal, or not at all
+        process = start("run", folder, out, checkpoint_seconds=1e9)  # saved at the signal, or not at all
         wait_for(out / "run.json")
-        time.sleep(draw.uniform(0, 0.9) * seconds)
+        time.sleep(draw.uniform(0, 0.9) * uninterrupted.seconds_of_work)
         sent = time.monotonic()
         process.send_signal(kind)
         _, said = process.communicate(timeout=60)
@@ -42,19 +35,18 @@ def test_a_signal_at_any_moment(count, tmp_path, record_property):
         assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[kind], said
         assert said.endswith("tercet: interrupted; the same command goes on where it stopped.\n")
         assert "Traceback" not in said
-        finish(start("run", data, out))
-        assert fingerprint(out) == whole
+        finish(start("run", folder, out))
+        assert fingerprint(out) == uninterrupted.fingerprint
     record_property("slowest end after a signal, s", round(slowest, 2))
     assert slowest < SECONDS_TO_SAVE
 
 
 @counts(2, 10)
-def test_a_signal_in_a_destructor_is_not_lost(count, tmp_path):
+def test_a_signal_in_a_destructor_is_not_lost(count, folder, tmp_path):
     """Python drops what is raised there."""
-    data = write_folder(tmp_path / "pictures", 24)
     for number in range(count):
         kind, status = ((signal.SIGINT, 130), (signal.SIGTERM, 143))[number % 2]
-        process = start("destroyed", data, tmp_path / f"run {number}")
+        process = start("destroyed", folder, tmp_path / f"run {number}")
         assert process.stdout.readline() == "destroyed\n"
         process.send_signal(kind)
         _, said = process.communicate(timeout=60)
@@ -63,13 +55,12 @@ def test_a_signal_in_a_destructor_is_not_lost(count, tmp_path):
 
 
 @counts(2, 10)
-def test_a_second_signal_is_final(count, tmp_path, record_property):
+def test_a_second_signal_is_final(count, folder, tmp_path, record_property):
     """The first waits for a step that does not end; the second does not wait."""
-    data = write_folder(tmp_path / "pictures", 24)
     slowest = 0.0
     for number in range(count):
         kind = (signal.SIGINT, signal.SIGTERM)[number % 2]
-        process = start("stuck", data, tmp_path / f"run {number}")
+        process = start("stuck", folder, tmp_path / f"run {number}")
         assert process.stdout.readline() == "stuck\n"
         process.send_signal(kind)
         time.sleep(0.5)
