@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import tercet
 from tercet.config import LATER, Config
 from tercet.preparation import note_of
 from tercet.run_folder import commit, machine
@@ -52,8 +53,14 @@ def checkpoint(name: str, key: dict[str, Any], config: Config) -> Checkpoint:
 
     `append` removes it.
     """
-    text = json.dumps([key, repr(config), COMMIT])
+    text = json.dumps([key, repr(config), code_checksum()])
     return Checkpoint(UNFINISHED / name / hashlib.sha256(text.encode()).hexdigest()[:16], text)
+
+
+def code_checksum() -> str:
+    """Of the modules of tercet and of the benchmarks: a commit changes with the results too."""
+    files = (path for folder in (*tercet.__path__, Path(__file__).parent) for path in Path(folder).rglob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()
 
 
 def select(records: Iterable[dict[str, Any]], **key: Any) -> list[dict[str, Any]]:

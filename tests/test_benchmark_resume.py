@@ -61,6 +61,6 @@ def test_a_training_that_was_killed_goes_on(measure, monkeypatch, caplog):
 
     caplog.clear()
     break_off()
-    monkeypatch.setattr(records, "COMMIT", "of other code")
+    monkeypatch.setattr(records, "code_checksum", lambda: "of other code")
     measure()
     assert "resumed" not in caplog.text
