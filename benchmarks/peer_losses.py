@@ -28,7 +28,6 @@ from tercet.training.proxies import WithLoss
 from tercet.training.randomness import derived_generator, derived_seed
 
 OURS = "proxy triplet (tercet)"
-NOWHERE = Checkpoint(None, "")
 Settings = dict[str, Any]
 
 
@@ -174,7 +173,7 @@ def train_peer(
     config: Config,
     train: ImageSet,
     validation: ImageSet,
-    checkpoint: Checkpoint = NOWHERE,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[nn.Module, History]:
     """The encoder trained by a peer's loss, or by ours, and the history with the 10 nearest neighbours' accuracy."""
     if name == OURS:
@@ -196,7 +195,7 @@ def train_peer(
         part_inputs(train, config),
         config,
         generator=torch.Generator(),
-        checkpoint=checkpoint,
+        checkpoint=checkpoint or Checkpoint(None, ""),
         guard=Guard(spreads=True, easier=[Objective(*pair, None) for pair in zip(peer.easier, easier, strict=True)]),
         describe=lambda average, _outputs, _labels: {
             "validation_accuracy": knn_accuracy(Directions(average), gallery, validation, config.precision)

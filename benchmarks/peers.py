@@ -34,7 +34,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import records
-from benchmarks.peer_losses import NOWHERE, OURS, PEERS, Directions, Settings, library, train_peer
+from benchmarks.peer_losses import OURS, PEERS, Directions, Settings, library, train_peer
 from benchmarks.peer_pace import SecondsOf, paced_steps
 from benchmarks.peer_results import NAME, append, curves, figure, losses_table, nearest, table
 from benchmarks.probes import embedded, fit_probe, read_off
@@ -129,7 +129,7 @@ def measure_peer(method: str, seed: int, minutes: float, dataset: Dataset) -> No
         return
     train, validation = parts(dataset, seed)
     config = with_precision(config, train)  # that of our network, which the others have too
-    checkpoint = NOWHERE
+    checkpoint = None
     try:
         seconds_of = partial(seconds_of_peer, method, setting, config, dataset)
         config = with_steps(config, train.labels, paced(method, settings, minutes, seconds_of, dataset))
@@ -186,7 +186,7 @@ def measure(method: str, seed: int, *, minutes: float, dataset: Dataset) -> bool
 
 
 def finish(
-    key: Settings, network: torch.nn.Module, config: Config, dataset: Dataset, trained: Checkpoint = NOWHERE
+    key: Settings, network: torch.nn.Module, config: Config, dataset: Dataset, trained: Checkpoint | None = None
 ) -> None:
     """Judge the frozen embedding and append the record."""
     figures, (embeddings, labels) = read_off(network, *parts(dataset, key["seed"]), dataset.test, config)

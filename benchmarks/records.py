@@ -17,9 +17,16 @@ from tercet.preparation import note_of
 from tercet.run_folder import commit, machine
 from tercet.training.checkpoint import Checkpoint
 
+
+def checksum(files: Iterable[Path]) -> str:
+    """Of their content; that of code tells more than a commit, which is "dirty" as soon as a result is written."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()
+
+
 FOLDER = Path(__file__).parent / "results"
 UNFINISHED = Path(__file__).parents[1] / "runs" / "benchmarks"
 COMMIT = commit()  # before this process changes a file of results
+CODE = checksum([*Path(tercet.__file__).parent.rglob("*.py"), *Path(__file__).parent.glob("*.py")])
 PACKAGES = ("tercet", "torch", "numpy", "scikit-learn", "openTSNE", "pillow")
 
 
@@ -53,14 +60,8 @@ def checkpoint(name: str, key: dict[str, Any], config: Config) -> Checkpoint:
 
     `append` removes it.
     """
-    text = json.dumps([key, repr(config), code_checksum()])
-    return Checkpoint(UNFINISHED / name / hashlib.sha256(text.encode()).hexdigest()[:16], text)
-
-
-def code_checksum() -> str:
-    """Of the modules of tercet and of the benchmarks: a commit changes with the results too."""
-    files = (path for folder in (*tercet.__path__, Path(__file__).parent) for path in Path(folder).rglob("*.py"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()
+    place = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+    return Checkpoint(UNFINISHED / name / place, json.dumps([repr(config), CODE]))
 
 
 def select(records: Iterable[dict[str, Any]], **key: Any) -> list[dict[str, Any]]:

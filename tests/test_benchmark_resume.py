@@ -1,18 +1,19 @@
 """The long trainings of the benchmarks go on where they were killed."""
 
 from functools import partial
+from itertools import count
 
 import pytest
 from benchmarks import peers, records, versus_cross_entropy
 from benchmarks.peer_losses import OURS
 
-from tercet.config import PRESETS, Config
+from small_run import SMALL
+from tercet.config import PRESETS
 from tercet.data.sources import Dataset
+from tercet.training import loop
+from tercet.training.checkpoint import TrainingState
 
-STEPS = 6
-SMALL = Config(
-    epochs=1, fewest_steps=1, batch_size=16, widths=(4, 8), dimensions=8, size=12, precision="fp32", device="cpu"
-)
+STEPS, KILLED_IN = 6, 4
 
 
 @pytest.fixture
@@ -34,9 +35,6 @@ def measure(request, make_set, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("measure", ["ours", "cross-entropy", "peer"], indirect=True)
 def test_a_training_that_was_killed_goes_on(measure, monkeypatch, caplog):
-    def killed(*_):
-        raise KeyboardInterrupt
-
     def figures():
         [path] = records.FOLDER.iterdir()
         [record] = records.read(path.stem)
@@ -44,23 +42,32 @@ def test_a_training_that_was_killed_goes_on(measure, monkeypatch, caplog):
         return {name: value for name, value in record.items() if not name.endswith("seconds")}
 
     def break_off():
+        numbers = count(1)
+
+        def booked(state, *values):
+            if next(numbers) == KILLED_IN:
+                raise KeyboardInterrupt
+            book(state, *values)
+
+        book = TrainingState.count
         with monkeypatch.context() as patch:
-            for module in (versus_cross_entropy, peers):
-                patch.setattr(module, "read_off", killed)
+            patch.setattr(TrainingState, "count", booked)
             with pytest.raises(KeyboardInterrupt):
                 measure()
 
     caplog.set_level("INFO")
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     measure()
     whole = figures()
     break_off()
     measure()
-    assert f"resumed at step {STEPS}" in caplog.text
+    assert f"resumed at step {KILLED_IN - 1}" in caplog.text
     assert figures() == whole
     assert not list(records.UNFINISHED.rglob("*.sealed"))
 
     caplog.clear()
     break_off()
-    monkeypatch.setattr(records, "code_checksum", lambda: "of other code")
+    monkeypatch.setattr(records, "CODE", "of another day")
     measure()
+    assert "beginning again" in caplog.text
     assert "resumed" not in caplog.text
