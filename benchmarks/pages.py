@@ -18,13 +18,15 @@ Tables = dict[str, Callable[[], str]]  # "name: command" -> the table
 PAGES: dict[str, Tables] = {
     "README.md": {
         "short results: python -m benchmarks.reference --table short": partial(reference.table, short=True),
-        "peers: python -m benchmarks.peers --table short": partial(peer_results.losses_table, short=True),
+        "peers: python -m benchmarks.peers --preset standard --table short": partial(
+            peer_results.losses_table, "standard", short=True
+        ),
     },
     "docs/results.md": {
         "results: python -m benchmarks.reference --table": reference.table,
         "time to accuracy: python -m benchmarks.time_to_accuracy --table": time_to_accuracy.table,
         "versus: python -m benchmarks.versus_cross_entropy --table": versus_cross_entropy.table,
-        "peers: python -m benchmarks.peers --table": peer_results.table,
+        "peers: python -m benchmarks.peers --preset standard --table": partial(peer_results.table, "standard"),
     },
     "docs/guide/train.md": {"photographs: python -m benchmarks.photographs table": photographs.table},
     "docs/reliability.md": {"reliability: python -m benchmarks.reliability": reliability.table},

@@ -18,20 +18,21 @@ from tercet.evaluation.palette import MARKERS, PALETTE
 from tercet.training.checkpoint import Checkpoint
 
 NAME = "peers"
+TABLED = ("quick", "standard")  # presets, each with tables of its own
 COLUMNS = ("n", "accuracy on the frozen embedding", "recall@1", "MAP@R", "minutes", "as they ran", "steps")
 Curves = Mapping[str, Sequence[tuple[float, float]]]  # name -> (minutes in steps, validation accuracy)
 
 
 def append(record: dict[str, Any], trained: Checkpoint | None = None) -> None:
     """Add a record, with the version of the library, and remove what its training kept meanwhile."""
-    minutes = f" --minutes {record['minutes']:g}" if "minutes" in record else ""
-    made_by = {"pytorch-metric-learning": library_version(), "command": f"python -m benchmarks.{NAME}{minutes}"}
+    options = "".join(f" --{name} {record[name]}" for name in ("preset", "minutes") if name in record)
+    made_by = {"pytorch-metric-learning": library_version(), "command": f"python -m benchmarks.{NAME}{options}"}
     records.append(NAME, {**record, **made_by}, trained)
 
 
-def runs(table: str, method: str) -> list[dict[str, Any]]:
+def runs(preset: str, table: str, method: str) -> list[dict[str, Any]]:
     """The longest runs of one method with its newest settings, by seed; of the data that was measured last."""
-    every = records.select(records.read(NAME), kind="run")
+    every = records.select(records.read(NAME), kind="run", preset=preset)
     last = every[-1]["data"] if every else None
     found = records.newest(records.select(every, table=table, method=method, data=last))
     longest = max((record["minutes"] for record in found), default=0)
@@ -43,31 +44,31 @@ def whole(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [record for record in found if "error" not in record]
 
 
-def nearest() -> str | None:
+def nearest(preset: str) -> str | None:
     """The peer of table (a) that is best on validation."""
-    found = {method: whole(runs("a", method)) for method in PEERS}
+    found = {method: whole(runs(preset, "a", method)) for method in PEERS}
     scores = {method: some[0]["head_validation_accuracy"] for method, some in found.items() if some}
     return max(scores, key=lambda method: scores[method]) if scores else None
 
 
-def table() -> str:
+def table(preset: str) -> str:
     """Both tables as Markdown, in percent; mean ± standard deviation where there are several seeds."""
     rows_b = [["recipe as published, not in its setting", "D", *COLUMNS]]
-    recipes = {method: found for method in RECIPES if (found := runs("b", method))}
+    recipes = {method: found for method in RECIPES if (found := runs(preset, "b", method))}
     if not recipes:
-        return losses_table()
-    for method, found in {OURS: runs("a", OURS), **recipes}.items():
+        return losses_table(preset)
+    for method, found in {OURS: runs(preset, "a", OURS), **recipes}.items():
         if found:
             dimensions = [str(record["dimensions"]) for record in whole(found)]
             rows_b.append([method, dimensions[-1] if dimensions else "", *_cells(found)])
-    return f"{losses_table()}\n\n{markdown(rows_b)}"
+    return f"{losses_table(preset)}\n\n{markdown(rows_b)}"
 
 
-def losses_table(*, short: bool = False) -> str:
+def losses_table(preset: str, *, short: bool = False) -> str:
     """Table (a) as Markdown; `short` leaves out what a run was set to and how long it took."""
     rows = [["loss and mining", "setting", *COLUMNS]]
     for method in (OURS, *PEERS):
-        if found := runs("a", method):
+        if found := runs(preset, "a", method):
             setting = ", ".join(f"{name} {value}" for name, value in found[-1]["settings"]["loss_settings"].items())
             rows.append([method, setting, *_cells(found)])
     return markdown([[row[0], *row[2:6]] for row in rows] if short else rows)
@@ -83,11 +84,11 @@ def _cells(found: list[dict[str, Any]]) -> list[str]:
     return [count, *cells, f"{good[-1]['minutes']:g}", ran, f"{good[-1]['steps']:,}"]
 
 
-def curves() -> tuple[Curves, Curves]:
+def curves(preset: str) -> tuple[Curves, Curves]:
     """The points of the first seed, of (a) and of (b)."""
-    found = {method: runs("a", method) for method in (OURS, *PEERS)}, {method: runs("b", method) for method in RECIPES}
     losses, recipes = (
-        {method: _over_time(good[0]) for method, some in group.items() if (good := whole(some))} for group in found
+        {method: _over_time(good[0]) for method in methods if (good := whole(runs(preset, table, method)))}
+        for table, methods in (("a", (OURS, *PEERS)), ("b", tuple(RECIPES)))
     )
     return losses, recipes
 

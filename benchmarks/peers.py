@@ -2,12 +2,14 @@
 
     python -m benchmarks.peers                    all, hours; needs $TERCET_CIFAR10 and pytorch-metric-learning
     python -m benchmarks.peers --minutes 12 --only supcon "triplet, semi-hard"
+    python -m benchmarks.peers --preset standard
     python -m benchmarks.peers --table
     python -m benchmarks.peers --figure           docs/figures/peers.png
 
 (a) Only loss and mining differ: network, batches, augmentation, optimizer, schedule and seconds are those of our
-training in the settings of `standard`, learning rate included, which was chosen for ours. A peer's setting is the best
-of its grid (benchmarks/peer_losses.py) on the validation part, with network and epochs of `quick` and seed 0.
+training in the settings of a preset, learning rate included, which was chosen for ours: `quick`, which takes some 12
+minutes where the processor has no bfloat16, or `standard` where it has. A peer's setting is the best of its grid
+(benchmarks/peer_losses.py) on the validation part, with network and epochs of `quick` and seed 0.
 (b) Recipes as published (benchmarks/recipes.py), in the same seconds: not their setting, they are made for far longer
 training on a GPU.
 
@@ -27,7 +29,7 @@ from __future__ import annotations
 import argparse
 import sys
 import traceback
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -36,80 +38,42 @@ import torch
 from benchmarks import records
 from benchmarks.peer_losses import OURS, PEERS, Directions, Settings, library, train_peer
 from benchmarks.peer_pace import SecondsOf, paced_steps
-from benchmarks.peer_results import NAME, append, curves, figure, losses_table, nearest, table
-from benchmarks.probes import embedded, fit_probe, read_off
+from benchmarks.peer_results import NAME, TABLED, append, curves, figure, losses_table, nearest, table
+from benchmarks.peer_settings import chosen_setting, points_of, resolved, settings_of, with_our_loss
+from benchmarks.probes import read_off
 from benchmarks.rates import with_steps
 from benchmarks.recipes import RECIPES, train_recipe
 from benchmarks.versus_cross_entropy import parts
-from tercet.config import PRESETS, Config, resolve
+from tercet.config import Config
 from tercet.data.sources import Dataset, open_dataset
 from tercet.errors import TrainingError
 from tercet.evaluation.look import save
 from tercet.model.precision import choose_precision
-from tercet.preparation import PRECISION_IMAGES, choose_device, with_precision
-from tercet.training.checkpoint import Checkpoint, History
+from tercet.preparation import PRECISION_IMAGES, with_precision
+from tercet.training.checkpoint import Checkpoint
 from tercet.training.encoder import GALLERY_IMAGES, knn_accuracy
 from tercet.training.randomness import derived_generator
 
 MINUTES = 12.0
 MARKS = (1 / 12, 2 / 12, 4 / 12, 8 / 12)  # of the steps of a recipe, where it is looked at besides the end
 SEEDS = 3  # of ours and of the nearest
-OF_OUR_LOSS = ("loss", "custom_loss", "mining", "margin", "temperature")
 FIGURE = Path("docs/figures/peers.png")
 
 
-def resolved(preset: str, seed: int, dataset: Dataset) -> Config:
-    """Our settings, which a peer shares, complete but for the precision; `quick` for tuning."""
-    chosen, skip_share = PRESETS[preset], PRESETS["standard"].skip_share  # what is left out decides what is best
-    config = replace(chosen, seed=seed, device=choose_device(chosen.device), skip_share=skip_share)
-    return resolve(config, image_count=len(parts(dataset, seed)[0]), size=dataset.size, flip=True)
+@dataclass(frozen=True)
+class Terms:
+    """What all of one table share."""
+
+    dataset: Dataset
+    preset: str
+    minutes: float
 
 
-def chosen_setting(method: str, dataset: Dataset) -> Settings:
-    """The best of a peer's grid on validation; trains what was not tried yet."""
-    grid = PEERS[method].grid if method in PEERS else ({},)
-    if len(grid) == 1:
-        return grid[0]
-    config = resolved("quick", 0, dataset)
-    train, validation = parts(dataset, 0)
-    known_by = {"data": records.data_label(dataset.name), "settings": shared_settings(config)}
-    scores = []
-    for setting in grid:
-        key = {"kind": "tuning", "method": method, "loss_settings": setting, **known_by}
-        if not records.has(NAME, **key):
-            tried = with_precision(config, train)
-            try:
-                encoder, history = train_peer(method, setting, tried, train, validation)
-                pairs = embedded(encoder, train, validation, tried)
-                _, accuracy = fit_probe(*pairs, train.class_counts(), tried)
-                outcome = {"head_validation_accuracy": accuracy, "points": points_of(history)}
-            except TrainingError as error:
-                outcome = {"head_validation_accuracy": 0.0, "error": str(error)}
-            append({**key, **outcome})
-        scores.append(records.select(records.read(NAME), **key)[-1]["head_validation_accuracy"])
-    return grid[scores.index(max(scores))]
-
-
-def shared_settings(config: Config) -> Settings:
-    """All but what our loss alone is set by: a peer need not run again where that changes."""
-    return {name: value for name, value in records.settings(config).items() if name not in OF_OUR_LOSS}
-
-
-def settings_of(config: Config, setting: Settings) -> Settings:
-    """What a run or a pace is known by. A recipe's are those of ours, which its minutes are counted by."""
-    return {**shared_settings(config), "loss_settings": setting}
-
-
-def with_our_loss(settings: Settings, config: Config) -> Settings:
-    """What a run of ours is known by; its pace is that of any margin and temperature."""
-    return {**settings, "loss_settings": {"margin": config.margin, "temperature": config.temperature}}
-
-
-def paced(method: str, settings: Settings, minutes: float, seconds_of: SecondsOf, dataset: Dataset) -> int:
+def paced(method: str, settings: Settings, seconds_of: SecondsOf, terms: Terms) -> int:
     """The steps of so many minutes."""
-    config = with_precision(resolved("standard", 0, dataset), parts(dataset, 0)[0])
-    ours = partial(seconds_of_peer, OURS, {}, config, dataset)
-    return paced_steps(method, settings, minutes, seconds_of, ours=(settings_of(config, {}), ours))
+    config = with_precision(resolved(terms.preset, 0, terms.dataset), parts(terms.dataset, 0)[0])
+    ours = partial(seconds_of_peer, OURS, {}, config, terms.dataset)
+    return paced_steps(method, settings, terms.minutes, seconds_of, ours=(settings_of(config, {}), ours))
 
 
 def seconds_of_peer(method: str, setting: Settings, config: Config, dataset: Dataset, steps: int) -> float:
@@ -119,12 +83,13 @@ def seconds_of_peer(method: str, setting: Settings, config: Config, dataset: Dat
     return float(train_peer(method, setting, few, train, validation)[1][-1]["seconds"])
 
 
-def measure_peer(method: str, seed: int, minutes: float, dataset: Dataset) -> None:
+def measure_peer(method: str, seed: int, terms: Terms) -> None:
     """One loss with one seed, for table (a)."""
+    dataset = terms.dataset
     setting = chosen_setting(method, dataset)
-    config = resolved("standard", seed, dataset)
+    config = resolved(terms.preset, seed, dataset)
     settings = settings_of(config, setting)
-    key = run_key("a", method, seed, minutes, with_our_loss(settings, config) if method == OURS else settings, dataset)
+    key = run_key("a", method, seed, with_our_loss(settings, config) if method == OURS else settings, terms)
     if there(key):
         return
     train, validation = parts(dataset, seed)
@@ -132,7 +97,7 @@ def measure_peer(method: str, seed: int, minutes: float, dataset: Dataset) -> No
     checkpoint = None
     try:
         seconds_of = partial(seconds_of_peer, method, setting, config, dataset)
-        config = with_steps(config, train.labels, paced(method, settings, minutes, seconds_of, dataset))
+        config = with_steps(config, train.labels, paced(method, settings, seconds_of, terms))
         checkpoint = records.checkpoint(NAME, key, config)
         encoder, history = train_peer(method, setting, config, train, validation, checkpoint)
     except TrainingError as error:
@@ -143,11 +108,12 @@ def measure_peer(method: str, seed: int, minutes: float, dataset: Dataset) -> No
     finish({**key, **course}, encoder, config, dataset, checkpoint)
 
 
-def measure_recipe(method: str, seed: int, minutes: float, dataset: Dataset) -> None:
+def measure_recipe(method: str, seed: int, terms: Terms) -> None:
     """One recipe with one seed, for table (b)."""
-    config = resolved("standard", seed, dataset)
+    dataset = terms.dataset
+    config = resolved(terms.preset, seed, dataset)
     settings = settings_of(config, {})
-    key = run_key("b", method, seed, minutes, settings, dataset)
+    key = run_key("b", method, seed, settings, terms)
     if there(key):
         return
     train, validation = parts(dataset, seed)
@@ -161,7 +127,7 @@ def measure_recipe(method: str, seed: int, minutes: float, dataset: Dataset) -> 
     gallery = train.select(chosen)
     recipe = RECIPES[method](train, config)
     try:
-        steps = paced(method, settings, minutes, seconds_of, dataset)
+        steps = paced(method, settings, seconds_of, terms)
         points, seconds = train_recipe(
             recipe,
             steps,
@@ -175,10 +141,10 @@ def measure_recipe(method: str, seed: int, minutes: float, dataset: Dataset) -> 
     finish({**key, **course}, recipe.network, config, dataset)
 
 
-def measure(method: str, seed: int, *, minutes: float, dataset: Dataset) -> bool:
+def measure(method: str, seed: int, terms: Terms) -> bool:
     """Whether a run came to an end; one that does not must not keep the others from theirs."""
     try:
-        (measure_recipe if method in RECIPES else measure_peer)(method, seed, minutes, dataset)
+        (measure_recipe if method in RECIPES else measure_peer)(method, seed, terms)
     except Exception:
         traceback.print_exc()
         return False
@@ -195,15 +161,11 @@ def finish(
     print(f"{key['method']}, seed {key['seed']}: {100 * figures['head_accuracy']:.2f} %")
 
 
-def points_of(history: History) -> list[tuple[int, float]]:
-    """(step, validation accuracy) after each epoch."""
-    return [(record["step"], record["validation_accuracy"]) for record in history]
-
-
-def run_key(which: str, method: str, seed: int, minutes: float, settings: Settings, dataset: Dataset) -> Settings:
+def run_key(which: str, method: str, seed: int, settings: Settings, terms: Terms) -> Settings:
     """What a run of a table is known by."""
-    known_by = {"kind": "run", "table": which, "method": method, "seed": seed, "minutes": minutes}
-    return {**known_by, "data": records.data_label(dataset.name), "settings": settings}
+    known_by = {"kind": "run", "table": which, "method": method, "seed": seed}
+    shared = {"preset": terms.preset, "minutes": terms.minutes, "data": records.data_label(terms.dataset.name)}
+    return {**known_by, **shared, "settings": settings}
 
 
 def there(key: Settings) -> bool:
@@ -217,26 +179,28 @@ def there(key: Settings) -> bool:
 def main() -> None:
     """Measure what is not there yet, or print the tables, or draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", choices=TABLED, default=TABLED[0])
     parser.add_argument("--minutes", type=float, default=MINUTES)
     parser.add_argument("--only", nargs="+", choices=[OURS, *PEERS, *RECIPES], help="one seed of these")
     parser.add_argument("--table", nargs="?", choices=("whole", "short"), const="whole", help="short: only (a)")
     parser.add_argument("--figure", action="store_true")
     options = parser.parse_args()
     if options.table:
-        print(losses_table(short=True) if options.table == "short" else table())
+        short = options.table == "short"
+        print(losses_table(options.preset, short=True) if short else table(options.preset))
     if options.figure:
-        save(figure(*curves()), FIGURE)
+        save(figure(*curves(options.preset)), FIGURE)
     if options.table or options.figure:
         return
     if not options.only:
         library("losses")  # says at once if it is missing, not after the first runs
-    dataset = open_dataset("cifar10")
-    run = partial(measure, minutes=options.minutes, dataset=dataset)
+    terms = Terms(open_dataset("cifar10"), options.preset, options.minutes)
+    run = partial(measure, terms=terms)
     if options.only:
         ended = [run(method, 0) for method in options.only]
     else:
         ended = [run(method, 0) for method in (OURS, *PEERS)]
-        ended += [run(method, seed) for seed in range(1, SEEDS) for method in (OURS, nearest()) if method]
+        ended += [run(method, seed) for seed in range(1, SEEDS) for method in (OURS, nearest(options.preset)) if method]
         ended += [run(method, 0) for method in RECIPES]
     if not all(ended):
         sys.exit(f"{ended.count(False)} of {len(ended)} runs did not come to an end, see above; the rest is recorded.")

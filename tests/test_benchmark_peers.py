@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from benchmarks import peer_pace, peer_results, peers, rates, records
+from benchmarks import peer_pace, peer_results, peer_settings, peers, rates, records
 from benchmarks.peer_losses import OURS, PEERS
 from benchmarks.recipes import Recipe
 
+from tercet.config import PRESETS
 from tercet.data.sources import Dataset
 from tercet.errors import TrainingError
 from tercet.training.proxies import Proxies
@@ -23,7 +24,7 @@ def nothing_recorded(monkeypatch, tmp_path):
 def run_of(method, seed=0, *, table="a", **figures):
     judged = {"head_accuracy": 0.8, "recall@1": 0.7, "map@r": 0.6, "head_validation_accuracy": 0.8, "dimensions": 128}
     course = {"minutes": 12.0, "steps": 40, "step_seconds": 660.0, "points": [(10, 0.5), (40, 0.8)]}
-    key = {"kind": "run", "table": table, "method": method, "seed": seed, "data": "tiny"}
+    key = {"kind": "run", "table": table, "method": method, "seed": seed, "preset": "quick", "data": "tiny"}
     key["settings"] = {"loss_settings": {}}
     return {**key, **course, **judged, **figures}
 
@@ -63,7 +64,7 @@ def test_a_pace_of_other_settings_is_measured_anew():
 def test_a_run_that_fails_lets_the_others_run(monkeypatch, capsys):
     ran = []
 
-    def measured(method, seed, minutes, dataset):
+    def measured(method, seed, terms):
         ran.append((method, seed))
         if method == "supcon":
             raise RuntimeError("out of memory")
@@ -88,13 +89,14 @@ def test_a_recipe_that_comes_to_nothing_is_recorded_as_such(monkeypatch, tiny_se
     def broken(*_):
         raise TrainingError("found a loss of nan.")
 
-    monkeypatch.setattr(peers, "resolved", lambda *_: peers.PRESETS["quick"])
+    monkeypatch.setattr(peers, "resolved", lambda *_: PRESETS["quick"])
     monkeypatch.setattr(peers, "parts", lambda *_: (tiny_set, tiny_set))
     monkeypatch.setattr(peers, "choose_precision", lambda *_: "fp32")
     monkeypatch.setattr(peers, "paced", lambda *_: 5)
     monkeypatch.setitem(peers.RECIPES, "SupContrast's", lambda *_: Recipe(None, broken))
-    peers.measure_recipe("SupContrast's", 0, 1.0, Dataset("tiny", tiny_set, tiny_set, None, 12))
-    assert "| SupContrast's |  | 1 | training failed: found a loss of nan. |" in peer_results.table()
+    terms = peers.Terms(Dataset("tiny", tiny_set, tiny_set, None, 12), "quick", 1.0)
+    peers.measure_recipe("SupContrast's", 0, terms)
+    assert "| SupContrast's |  | 1 | training failed: found a loss of nan. |" in peer_results.table("quick")
 
 
 def test_the_nearest_is_chosen_on_validation_by_the_first_seed():
@@ -104,15 +106,15 @@ def test_the_nearest_is_chosen_on_validation_by_the_first_seed():
         run_of("proxy anchor", 1, head_validation_accuracy=0.1),
         run_of("triplet, semi-hard", error="found a loss of nan."),
     )
-    assert peer_results.nearest() == "proxy anchor"
+    assert peer_results.nearest("quick") == "proxy anchor"
 
 
 def test_a_peer_is_known_by_no_setting_of_our_loss(tiny_config):
     other = replace(tiny_config, margin=0.3, temperature=0.7)
-    settings, others = (peers.settings_of(config, {"alpha": 2}) for config in (tiny_config, other))
+    settings, others = (peer_settings.settings_of(config, {"alpha": 2}) for config in (tiny_config, other))
     assert settings == others
     assert settings["widths"] == list(tiny_config.widths)
-    assert peers.with_our_loss(settings, other)["loss_settings"] == {"margin": 0.3, "temperature": 0.7}
+    assert peer_settings.with_our_loss(settings, other)["loss_settings"] == {"margin": 0.3, "temperature": 0.7}
 
 
 @pytest.mark.parametrize("method", ["proxy anchor", "normalised softmax"])
@@ -126,19 +128,21 @@ def test_proxies_of_the_library_begin_as_long_as_ours(method, tiny_config):
 
 def test_a_short_trial_takes_no_place_of_a_run():
     record(run_of("supcon"), run_of("supcon", minutes=1.0, head_validation_accuracy=0.99))
-    assert [run["minutes"] for run in peer_results.runs("a", "supcon")] == [12.0]
+    assert [run["minutes"] for run in peer_results.runs("quick", "a", "supcon")] == [12.0]
 
 
 def test_the_table_says_how_many_failed_and_how_long_the_others_ran():
     record(run_of(OURS), run_of(OURS, 1, head_accuracy=0.82, step_seconds=780.0), run_of(OURS, 2, error="nan"))
-    assert "| 2 of 3, training failed in the others | 81.00 ± 1.41 |" in peer_results.table()
-    assert "| 12 | 12.0 ± 1.4 | 40 |" in peer_results.table()
+    assert "| 2 of 3, training failed in the others | 81.00 ± 1.41 |" in peer_results.table("quick")
+    assert "| 12 | 12.0 ± 1.4 | 40 |" in peer_results.table("quick")
 
 
 def test_the_short_table_leaves_out_settings_and_time():
     record(run_of(OURS), run_of("supcon", head_accuracy=0.815))
-    assert peer_results.table() == peer_results.losses_table()  # no recipe was run, so there is no table of them
-    header, _, ours, supcon = peer_results.losses_table(short=True).splitlines()
+    assert peer_results.table("quick") == peer_results.losses_table(
+        "quick"
+    )  # no recipe was run, so there is no table of them
+    header, _, ours, supcon = peer_results.losses_table("quick", short=True).splitlines()
     assert header == "| loss and mining | n | accuracy on the frozen embedding | recall@1 | MAP@R |"
     assert ours.startswith(f"| {OURS} | 1 | 80.00 |")
     assert supcon.startswith("| supcon | 1 | 81.50 |")
@@ -146,7 +150,7 @@ def test_the_short_table_leaves_out_settings_and_time():
 
 def test_curves_end_with_the_minutes_and_ours_is_in_both_panels():
     record(run_of(OURS), run_of("supcon"), run_of("SupContrast's", table="b"))
-    losses, found = peer_results.curves()
+    losses, found = peer_results.curves("quick")
     assert losses[OURS] == [(pytest.approx(3.0), 0.5), (pytest.approx(12.0), 0.8)]
     shown = [{line.get_label() for line in axes.lines} for axes in peer_results.figure(losses, found).axes]
     assert shown == [{OURS, "supcon"}, {OURS, "SupContrast's"}]

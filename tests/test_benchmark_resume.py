@@ -19,8 +19,7 @@ STEPS, KILLED_IN = 6, 4
 @pytest.fixture
 def measure(request, make_set, tmp_path, monkeypatch):
     """One run, with the records and what is unfinished in a temporary folder."""
-    for preset in ("quick", "standard"):
-        monkeypatch.setitem(PRESETS, preset, SMALL)
+    monkeypatch.setitem(PRESETS, "quick", SMALL)
     monkeypatch.setattr(records, "FOLDER", tmp_path / "results")
     monkeypatch.setattr(records, "UNFINISHED", tmp_path / "unfinished")
     monkeypatch.setattr(peers, "paced", lambda *_: STEPS)
@@ -29,7 +28,7 @@ def measure(request, make_set, tmp_path, monkeypatch):
     return {
         "ours": partial(versus_cross_entropy.measure, "triplet", 0, dataset, paced),
         "cross-entropy": partial(versus_cross_entropy.measure, "cross-entropy", 0, dataset, paced),
-        "peer": partial(peers.measure_peer, OURS, 0, 1.0, dataset),
+        "peer": partial(peers.measure_peer, OURS, 0, peers.Terms(dataset, "quick", 1.0)),
     }[request.param]
 
 

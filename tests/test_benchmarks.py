@@ -163,13 +163,13 @@ def test_peers_are_tuned_paced_run_and_shown(dataset, monkeypatch, capsys):
     assert [kinds.count(kind) for kind in ("tuning", "pace", "run")] == [3, 6, 6]
     assert [record["method"] for record in records.select(found, kind="run")] == names
     best = max(records.select(found, kind="tuning"), key=lambda record: record["head_validation_accuracy"])
-    assert runs("a", "supcon")[0]["settings"]["loss_settings"] == best["loss_settings"]
-    assert nearest() in ("supcon", "cross-entropy")
+    assert runs("quick", "a", "supcon")[0]["settings"]["loss_settings"] == best["loss_settings"]
+    assert nearest("quick") in ("supcon", "cross-entropy")
     run(peers, monkeypatch, "--minutes", "0.001", "--only", *names)
     assert len(records.read("peers")) == len(found)
     assert "SupContrast's, seed 0: is there already" in capsys.readouterr().out
-    assert [line.split(" | ")[0].strip("| ") for line in table().splitlines()][2:5] == names[:3]
-    drawn = figure(*curves())
+    assert [line.split(" | ")[0].strip("| ") for line in table("quick").splitlines()][2:5] == names[:3]
+    drawn = figure(*curves("quick"))
     assert [len(axes.lines) for axes in drawn.axes] == [3, 4]
 
 
@@ -179,8 +179,8 @@ def test_a_peer_that_cannot_be_trained_is_recorded_as_such(dataset, monkeypatch)
             return embeddings.sum() * math.nan
 
     monkeypatch.setitem(PEERS, "supcon", PEERS["supcon"]._replace(make=lambda *_: Mined(Broken()), grid=({},)))
-    peers.measure_peer("supcon", 0, 0.001, dataset)
-    assert "training failed: found a loss of nan" in table()
+    peers.measure_peer("supcon", 0, peers.Terms(dataset, "quick", 0.001))
+    assert "training failed: found a loss of nan" in table("quick")
 
 
 @pytest.mark.parametrize(
