@@ -26,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ from tercet.model.precision import choose_precision, is_emulated
 from tercet.preparation import PRECISION_IMAGES
 from tercet.training.bundle import bundle_settings
 from tercet.training.loop import learn
+from tercet.training.losses import Loss
 from tercet.training.optimizers import build_optimizers
 from tercet.training.proxies import Proxies, WithLoss
 
@@ -107,7 +109,7 @@ def measure_embedding() -> dict[str, Any]:
     product = 2 * 2048**3 / least_seconds(lambda: matrix @ matrix, 5)
     rates = {
         f"images_per_second_{precision}": round(
-            len(images) / least_seconds(lambda precision=precision: embed(encoder, images, precision=precision), 5)
+            len(images) / least_seconds(partial(embed, encoder, images, precision=precision), 5)
         )
         for precision in precisions
     }
@@ -125,7 +127,10 @@ def measure_step() -> dict[str, Any]:
     network = WithLoss(encoder, default)
     optimizers = build_optimizers(network, config)
     whole = least_seconds(lambda: learn(network, default, images, labels, optimizers, precision), 5)
-    every = {str(config.loss): default, **{method: losses.our_loss(method) for method in losses.METHODS}}
+    every: dict[str, Loss] = {
+        str(config.loss): default,
+        **{method: losses.our_loss(method) for method in losses.METHODS},
+    }
     shares = {
         name: round(100 * least_seconds(losses.step(loss, STEP_IMAGES), 5) / whole, 2) for name, loss in every.items()
     }
@@ -178,9 +183,7 @@ def measure_cold_start() -> dict[str, Any]:
         seconds = {
             f"{name}_seconds": round(
                 least_seconds(
-                    lambda words=words: subprocess.run(
-                        [sys.executable, "-m", "tercet", *words], check=True, capture_output=True
-                    ),
+                    partial(subprocess.run, [sys.executable, "-m", "tercet", *words], check=True, capture_output=True),
                     5,
                 ),
                 3,

@@ -26,7 +26,7 @@ from tercet.data.imageset import ImageSet
 from tercet.data.sources import open_dataset
 from tercet.errors import TrainingError
 from tercet.training import encoder, loop
-from tercet.training.checkpoint import TrainingState
+from tercet.training.checkpoint import History, TrainingState
 from tercet.training.encoder import train_encoder
 from tercet.training.faults import Fault, Step
 from tercet.training.guard import Guard
@@ -88,7 +88,8 @@ def train(case: Case, seed: int, *, acting: bool = True) -> dict[str, Any]:
     size, flip = train_part.images.shape[-1], case.data != "digits"
     config = resolve(replace(NARROW, seed=seed, **case.changes), image_count=len(train_part), size=size, flip=flip)
     config = replace(config, learning_rate=case.rate * float(config.learning_rate or 0))
-    started, history, error, find = time.perf_counter(), [], "", Guard.find
+    started, error, find = time.perf_counter(), "", Guard.find
+    history: History = []
     seen: list[tuple[float, ...]] = []
 
     def watched(self: Guard, step: Step, idle_loss: float | None, state: TrainingState) -> Fault | None:

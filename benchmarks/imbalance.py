@@ -74,20 +74,21 @@ def measure(seed: int, dataset: Dataset) -> None:
     if records.has("imbalance", **known_by):
         return
     encoder, _ = train_encoder(config, train, validation)
-    pairs = [
+    learned, chosen, asked = (
         (embed(encoder, part.images, precision=config.precision), part.labels) for part in (train, validation, judged)
-    ]
+    )
     methods = {}
     for class_weight in ("none", "balanced"):
         head, _ = fit_head(
-            *pairs[:2],
+            learned,
+            chosen,
             class_counts=train.class_counts(),
             hidden=HIDDEN,
             seed=seed,
             class_weight=class_weight,
         )
-        methods[f"triplet, MLP head, class_weight {class_weight}"] = head(pairs[2][0]).detach()
-    methods["triplet, kNN"] = fit_knn(*pairs[:2], len(train.classes))(pairs[2][0])
+        methods[f"triplet, MLP head, class_weight {class_weight}"] = head(asked[0]).detach()
+    methods["triplet, kNN"] = fit_knn(learned, chosen, len(train.classes))(asked[0])
     cnn, _ = fit_cnn(config, train, validation, checkpoint=Checkpoint(None, ""))
     methods["CNN, cross-entropy"] = cnn(judged.images)
     methods["logistic regression"] = fit_logistic_regression(train, validation)(judged.images)

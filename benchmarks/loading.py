@@ -61,7 +61,7 @@ def write_photographs(root: Path, count: int) -> None:
         picture = Image.blend(picture, layer, share)
     for number in range(count):
         width, height, kind, options = PHOTOGRAPHS[number // 5 % len(PHOTOGRAPHS)]
-        left, top = generator.integers(0, 6600 - width + 1), generator.integers(0, 6600 - height + 1)
+        left, top = (int(generator.integers(0, 6600 - side + 1)) for side in (width, height))
         folder = root / f"class {number % 5}"
         folder.mkdir(parents=True, exist_ok=True)
         image = picture.crop((left, top, left + width, top + height))

@@ -27,14 +27,15 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import Tensor
 
 from benchmarks import records
 from benchmarks.peer_losses import library, library_version
 from tercet.memory import keep_freed_memory, peak_memory_bytes
-from tercet.training.losses import Loss, supervised_contrastive_loss, triplet_loss
+from tercet.training.losses import Loss, Mining, supervised_contrastive_loss, triplet_loss
 
 SIZES, CLASSES, DIMENSIONS = (256, 512, 1024, 2048, 4096), 10, 128
 MARGIN, TEMPERATURE, THREADS = 0.25, 0.1, 2
@@ -49,16 +50,17 @@ def our_loss(method: str) -> Loss:
     """What `tercet train` would use."""
     if method == "supcon":
         return partial(supervised_contrastive_loss, temperature=TEMPERATURE)
-    return partial(triplet_loss, margin=MARGIN, mining=method)
+    return partial(triplet_loss, margin=MARGIN, mining=cast(Mining, method))
 
 
 def peer_loss(method: str) -> Loss:
     """The same of pytorch-metric-learning; its triplet loss takes the mean over active triplets by default."""
     distances, losses, miners = (library(name) for name in ("distances", "losses", "miners"))
     if method == "supcon":
-        return losses.SupConLoss(temperature=TEMPERATURE)
+        contrastive: Loss = losses.SupConLoss(temperature=TEMPERATURE)
+        return contrastive
     distance = distances.LpDistance(normalize_embeddings=False, p=2, power=2)
-    loss = losses.TripletMarginLoss(margin=MARGIN, distance=distance)
+    loss: Callable[..., Tensor] = losses.TripletMarginLoss(margin=MARGIN, distance=distance)
     if method == "all":
         return loss
     miner = {
@@ -98,7 +100,8 @@ def measure_here(side: str, method: str, size: int) -> dict[str, Any]:
     step(loss, 32)()
     run = step(loss, size)
     before = peak_bytes(restart=True)
-    values, times, started = [run() for _ in range(WARM_UP)], [], time.perf_counter()
+    values, started = [run() for _ in range(WARM_UP)], time.perf_counter()
+    times: list[float] = []
     fewest, most = REPETITIONS
     while len(times) < fewest or (len(times) < most and time.perf_counter() - started < SECONDS):
         begun = time.perf_counter()

@@ -65,8 +65,8 @@ class Mined(nn.Module):
     @torch.no_grad()
     def scores(self, embeddings: Tensor) -> Tensor:
         """By what passes leave images out."""
-        found: Tensor = self.loss.get_logits(embeddings) if hasattr(self.loss, "get_logits") else embeddings
-        return found
+        logits: Callable[[Tensor], Tensor] | None = getattr(self.loss, "get_logits", None)
+        return logits(embeddings) if logits else embeddings
 
 
 class Classifier(nn.Module):

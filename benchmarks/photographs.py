@@ -20,6 +20,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
 import numpy as np
 import torch
@@ -107,7 +108,7 @@ def cifar_data(images_per_class: int, seed: int) -> Path:
     file = RUNS / f"cifar10-{images_per_class}-{seed}.npz"
     if not file.is_file():
         dataset = tercet.open_dataset("cifar10")
-        arrays = {}
+        arrays: dict[str, Any] = {}
         for part, images, count, draw in (
             ("train", dataset.train, images_per_class, seed),
             ("test", dataset.test, TEST_CIFAR, 0),

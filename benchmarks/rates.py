@@ -48,7 +48,7 @@ def watch() -> Callable[[], float]:
     """A function that gives the share of all cores' time that other processes have had since."""
 
     def used_by_others() -> float:
-        times = psutil.cpu_times()._asdict()
+        times: dict[str, float] = psutil.cpu_times()._asdict()
         return sum(seconds for use, seconds in times.items() if use not in UNUSED) - time.process_time()
 
     before, started = used_by_others(), time.perf_counter()

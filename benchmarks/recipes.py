@@ -53,6 +53,8 @@ class Embedder(nn.Module):
 
     def __init__(self, backbone: nn.Module, train: ImageSet) -> None:
         super().__init__()
+        self.mean: Tensor
+        self.std: Tensor
         mean, std = train.channel_statistics()
         self.register_buffer("mean", mean.reshape(1, 3, 1, 1))
         self.register_buffer("std", std.reshape(1, 3, 1, 1))
@@ -99,7 +101,7 @@ def resnet18(*stem: nn.Module, last: nn.Module) -> nn.Sequential:
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def original(train: ImageSet, config: Config) -> Recipe:

@@ -106,7 +106,8 @@ def epochs_of_equal_seconds(config: Config) -> int:
             on_progress=on_progress,
         )
     first = json.loads((trial / "history.jsonl").read_text().splitlines()[0])
-    return math.ceil(_seconds(found[0]) / first["seconds"])
+    seconds: float = first["seconds"]
+    return math.ceil(_seconds(found[0]) / seconds)
 
 
 def table(*, short: bool = False) -> str:

@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ Search = Callable[[NDArray[np.float32]], list[list[int]]]
 def unit_vectors(count: int, seed: int) -> NDArray[np.float32]:
     """Random directions."""
     rows = np.random.default_rng(seed).standard_normal((count, DIMENSIONS), dtype=np.float32)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return unit
 
 
 def blocks(rows: int) -> list[tuple[int, int]]:
@@ -118,7 +120,7 @@ def measure_here(library: str, rows: int) -> dict[str, Any]:
         found: dict[str, Any] = {"open_seconds": opening["seconds_min"]}
         for count in QUERIES:
             queries = unit_vectors(count, rows + 1)
-            figures = timed(lambda queries=queries: search(queries))
+            figures = timed(partial(search, queries))
             checksum = hashlib.sha256(json.dumps(search(queries)).encode()).hexdigest()[:16]
             found[f"queries_{count}"] = {**figures, "found": checksum}
         return {**found, "extra_memory_bytes": peak_bytes() - before, "mapped_bytes": mapped_bytes() - mapped}

@@ -148,11 +148,11 @@ def measure(method: str, seed: int, dataset: Dataset, paced: dict[str, Any]) -> 
         return
     checkpoint = records.checkpoint(NAME, key, config)
     network, history = train_method(method, config, train, validation, checkpoint)
-    encoder = network if method == OURS else network[0]
+    encoder, layer = network if isinstance(network, nn.Sequential) else (network, None)
     figures, (embeddings, labels) = read_off(encoder, train, validation, dataset.test, config)
     figures["accuracy"], figures["calibration_error"] = figures["head_accuracy"], figures["head_calibration_error"]
-    if method == TWIN:  # the test images' embeddings in float32, through the layer that was trained on them
-        shares = probabilities(network[1].cpu(), embeddings)
+    if layer:  # the test images' embeddings in float32, through the layer that was trained on them
+        shares = probabilities(layer.cpu(), embeddings)
         figures["accuracy"], figures["calibration_error"] = judge(shares, labels)
     for share in FEW_LABELS:
         chosen = stratified(train.labels, share, seed)

@@ -95,7 +95,7 @@ def to_onnx(bundle: Bundle) -> bytes:
     """The Bundle as the content of an ONNX file; the same Bundle gives the same bytes."""
     try:
         import onnx
-        import onnxruntime  # type: ignore[import-untyped]  # noqa: F401
+        import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise ModelError(f"found no {error.name}, which an export needs; install it: {EXTRA}.") from error
