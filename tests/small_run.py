@@ -2,8 +2,10 @@
 
 import json
 from pathlib import Path
+from unittest.mock import patch
 
-from tercet.config import Config
+from tercet.config import PRESETS, Config
+from tercet.estimator import TripletClassifier
 
 SMALL = Config(epochs=2, fewest_steps=16, batch_size=24, widths=(8, 16, 16), dimensions=16, precision="fp32")
 NARROW = Config(fewest_steps=20, widths=(8, 8, 8), precision="fp32")  # for `quick`, where learning well is not asked
@@ -11,6 +13,14 @@ METHODS = {
     *("triplet_mlp_head", "triplet_linear_head", "triplet_knn"),
     *("cnn_cross_entropy", "logistic_regression", "majority"),
 }
+
+
+class NarrowClassifier(TripletClassifier):
+    """For processes that scikit-learn starts, in which no fixture is at work."""
+
+    def fit(self, X, y):
+        with patch.dict(PRESETS, quick=NARROW):
+            return super().fit(X, y)
 
 
 def weights(run: Path) -> bytes:
