@@ -16,21 +16,21 @@ SecondsOf = Callable[[int], float]  # trains for so many steps
 
 
 def paced_steps(
-    method: str, settings: Settings, minutes: float, seconds_of: SecondsOf, *, ours: tuple[Settings, SecondsOf]
+    method: str, known_by: Settings, minutes: float, seconds_of: SecondsOf, *, ours: tuple[Settings, SecondsOf]
 ) -> int:
     """The steps of so many minutes where ours take what they took when first measured."""
-    own_settings, own_seconds = ours
-    base = pace(OURS, own_settings, {OURS: own_seconds})
-    found = pace(method, settings, {OURS: own_seconds, method: seconds_of})
+    ours_known_by, own_seconds = ours
+    base = pace(OURS, ours_known_by, {OURS: own_seconds})
+    found = pace(method, known_by, {OURS: own_seconds, method: seconds_of})
     return max(1, round(60 * minutes / (base[OURS] * found[method] / found[OURS])))
 
 
-def pace(method: str, settings: Settings, trainings: dict[str, SecondsOf]) -> dict[str, float]:
+def pace(method: str, known_by: Settings, trainings: dict[str, SecondsOf]) -> dict[str, float]:
     """Seconds a step of a method and of ours beside it; measured where that was not done yet.
 
     Raises DisturbedError where other work would have decided them.
     """
-    key = {"kind": "pace", "method": method, "settings": settings}
+    key = {"kind": "pace", "method": method, **known_by}
     if not records.has(NAME, **key):
         timed = {name: (seconds_of, _steps(name, seconds_of)) for name, seconds_of in trainings.items()}
         with undisturbed():

@@ -25,16 +25,18 @@ Curves = Mapping[str, Sequence[tuple[float, float]]]  # name -> (minutes in step
 
 def append(record: dict[str, Any], trained: Checkpoint | None = None) -> None:
     """Add a record, with the version of the library, and remove what its training kept meanwhile."""
-    options = "".join(f" --{name} {record[name]}" for name in ("preset", "minutes") if name in record)
-    made_by = {"pytorch-metric-learning": library_version(), "command": f"python -m benchmarks.{NAME}{options}"}
+    options = [f" --preset {record['preset']}" if "preset" in record else ""]  # tuning is for every preset
+    options.append(f" --minutes {record['minutes']:g}" if "minutes" in record else "")
+    command = f"python -m benchmarks.{NAME}{''.join(options)}"
+    made_by = {"pytorch-metric-learning": library_version(), "command": command}
     records.append(NAME, {**record, **made_by}, trained)
 
 
 def runs(preset: str, table: str, method: str) -> list[dict[str, Any]]:
-    """The longest runs of one method with its newest settings, by seed; of the data that was measured last."""
+    """The longest runs of one method with its newest settings, by seed; of data and precision measured last."""
     every = records.select(records.read(NAME), kind="run", preset=preset)
-    last = every[-1]["data"] if every else None
-    found = records.newest(records.select(every, table=table, method=method, data=last))
+    last = {name: every[-1][name] for name in ("data", "precision")} if every else {}
+    found = records.newest(records.select(every, table=table, method=method, **last))
     longest = max((record["minutes"] for record in found), default=0)
     return sorted(records.select(found, minutes=longest), key=lambda record: int(record["seed"]))
 

@@ -2,14 +2,15 @@
 
     python -m benchmarks.peers                    all, hours; needs $TERCET_CIFAR10 and pytorch-metric-learning
     python -m benchmarks.peers --minutes 12 --only supcon "triplet, semi-hard"
-    python -m benchmarks.peers --preset standard
+    python -m benchmarks.peers --preset standard  where the processor has bfloat16; else two hours a run
     python -m benchmarks.peers --table
-    python -m benchmarks.peers --figure           docs/figures/peers.png
+    python -m benchmarks.peers --figure           docs/figures/peers-quick.png
 
 (a) Only loss and mining differ: network, batches, augmentation, optimizer, schedule and seconds are those of our
-training in the settings of a preset, learning rate included, which was chosen for ours: `quick`, which takes some 12
-minutes where the processor has no bfloat16, or `standard` where it has. A peer's setting is the best of its grid
-(benchmarks/peer_losses.py) on the validation part, with network and epochs of `quick` and seed 0.
+training in the settings of a preset, learning rate included, which was chosen for ours, but that no image is left out
+as learnt: `quick`, which takes some 12 minutes where the processor has no bfloat16, or `standard` where it has. A
+peer's setting is the best of its grid (benchmarks/peer_losses.py) on the validation part, with network and epochs of
+`quick` and seed 0, for both presets.
 (b) Recipes as published (benchmarks/recipes.py), in the same seconds: not their setting, they are made for far longer
 training on a GPU.
 
@@ -21,7 +22,7 @@ in (a), at some marks in (b). Each is judged by the small network on its frozen 
 the test set is read once. One seed, three for ours and for the nearest of (a) on validation. What fails is recorded
 where training went wrong, else reported, and the rest goes on.
 results/peers.jsonl has one line a method and seed, besides those of tuning and pace; what is there is not run again,
-and a training of (a) that was killed goes on.
+and a training of (a) that was killed goes on. Runs and paces of one precision do not stand for those of another.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ from tercet.data.sources import Dataset, open_dataset
 from tercet.errors import TrainingError
 from tercet.evaluation.look import save
 from tercet.model.precision import choose_precision
-from tercet.preparation import PRECISION_IMAGES, with_precision
+from tercet.preparation import PRECISION_IMAGES
 from tercet.training.checkpoint import Checkpoint
 from tercet.training.encoder import GALLERY_IMAGES, knn_accuracy
 from tercet.training.randomness import derived_generator
@@ -57,12 +58,12 @@ from tercet.training.randomness import derived_generator
 MINUTES = 12.0
 MARKS = (1 / 12, 2 / 12, 4 / 12, 8 / 12)  # of the steps of a recipe, where it is looked at besides the end
 SEEDS = 3  # of ours and of the nearest
-FIGURE = Path("docs/figures/peers.png")
+FIGURES = Path("docs/figures")
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What all of one table share."""
+    """What all runs of one command share."""
 
     dataset: Dataset
     preset: str
@@ -71,9 +72,10 @@ class Terms:
 
 def paced(method: str, settings: Settings, seconds_of: SecondsOf, terms: Terms) -> int:
     """The steps of so many minutes."""
-    config = with_precision(resolved(terms.preset, 0, terms.dataset), parts(terms.dataset, 0)[0])
-    ours = partial(seconds_of_peer, OURS, {}, config, terms.dataset)
-    return paced_steps(method, settings, terms.minutes, seconds_of, ours=(settings_of(config, {}), ours))
+    config = resolved(terms.preset, 0, terms.dataset)
+    shared = {"preset": terms.preset, "precision": config.precision}
+    ours = {**shared, "settings": settings_of(config, {})}, partial(seconds_of_peer, OURS, {}, config, terms.dataset)
+    return paced_steps(method, {**shared, "settings": settings}, terms.minutes, seconds_of, ours=ours)
 
 
 def seconds_of_peer(method: str, setting: Settings, config: Config, dataset: Dataset, steps: int) -> float:
@@ -89,11 +91,10 @@ def measure_peer(method: str, seed: int, terms: Terms) -> None:
     setting = chosen_setting(method, dataset)
     config = resolved(terms.preset, seed, dataset)
     settings = settings_of(config, setting)
-    key = run_key("a", method, seed, with_our_loss(settings, config) if method == OURS else settings, terms)
+    key = run_key("a", method, config, with_our_loss(settings, config) if method == OURS else settings, terms)
     if there(key):
         return
     train, validation = parts(dataset, seed)
-    config = with_precision(config, train)  # that of our network, which the others have too
     checkpoint = None
     try:
         seconds_of = partial(seconds_of_peer, method, setting, config, dataset)
@@ -113,7 +114,7 @@ def measure_recipe(method: str, seed: int, terms: Terms) -> None:
     dataset = terms.dataset
     config = resolved(terms.preset, seed, dataset)
     settings = settings_of(config, {})
-    key = run_key("b", method, seed, settings, terms)
+    key = run_key("b", method, config, settings, terms)
     if there(key):
         return
     train, validation = parts(dataset, seed)
@@ -137,7 +138,7 @@ def measure_recipe(method: str, seed: int, terms: Terms) -> None:
     except TrainingError as error:
         append({**key, "error": str(error)})
         return
-    course = {"steps": steps, "step_seconds": round(seconds, 3), "points": points}
+    course = {"own_precision": config.precision, "steps": steps, "step_seconds": round(seconds, 3), "points": points}
     finish({**key, **course}, recipe.network, config, dataset)
 
 
@@ -156,14 +157,14 @@ def finish(
 ) -> None:
     """Judge the frozen embedding and append the record."""
     figures, (embeddings, labels) = read_off(network, *parts(dataset, key["seed"]), dataset.test, config)
-    about = {"n_test": len(labels), "dimensions": embeddings.shape[1], "precision": config.precision}
+    about = {"n_test": len(labels), "dimensions": embeddings.shape[1]}
     append({**key, **about, **figures}, trained)
     print(f"{key['method']}, seed {key['seed']}: {100 * figures['head_accuracy']:.2f} %")
 
 
-def run_key(which: str, method: str, seed: int, settings: Settings, terms: Terms) -> Settings:
-    """What a run of a table is known by."""
-    known_by = {"kind": "run", "table": which, "method": method, "seed": seed}
+def run_key(which: str, method: str, ours: Config, settings: Settings, terms: Terms) -> Settings:
+    """What a run of a table is known by; its precision is that of our network, which in (a) the others have too."""
+    known_by = {"kind": "run", "table": which, "method": method, "seed": ours.seed, "precision": ours.precision}
     shared = {"preset": terms.preset, "minutes": terms.minutes, "data": records.data_label(terms.dataset.name)}
     return {**known_by, **shared, "settings": settings}
 
@@ -179,7 +180,7 @@ def there(key: Settings) -> bool:
 def main() -> None:
     """Measure what is not there yet, or print the tables, or draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", choices=TABLED, default=TABLED[0])
+    parser.add_argument("--preset", choices=TABLED, default=TABLED[0], help="whose network and training all share")
     parser.add_argument("--minutes", type=float, default=MINUTES)
     parser.add_argument("--only", nargs="+", choices=[OURS, *PEERS, *RECIPES], help="one seed of these")
     parser.add_argument("--table", nargs="?", choices=("whole", "short"), const="whole", help="short: only (a)")
@@ -189,7 +190,7 @@ def main() -> None:
         short = options.table == "short"
         print(losses_table(options.preset, short=True) if short else table(options.preset))
     if options.figure:
-        save(figure(*curves(options.preset)), FIGURE)
+        save(figure(*curves(options.preset)), FIGURES / f"peers-{options.preset}.png")
     if options.table or options.figure:
         return
     if not options.only:

@@ -148,10 +148,10 @@ def measure(method: str, seed: int, dataset: Dataset, paced: dict[str, Any]) -> 
         return
     checkpoint = records.checkpoint(NAME, key, config)
     network, history = train_method(method, config, train, validation, checkpoint)
-    encoder, layer = network if isinstance(network, nn.Sequential) else (network, None)
+    encoder, layer = network if isinstance(network, nn.Sequential) else (network, None)  # cross-entropy has a layer
     figures, (embeddings, labels) = read_off(encoder, train, validation, dataset.test, config)
     figures["accuracy"], figures["calibration_error"] = figures["head_accuracy"], figures["head_calibration_error"]
-    if layer:  # the test images' embeddings in float32, through the layer that was trained on them
+    if layer is not None:  # the test images' embeddings in float32, through the layer that was trained on them
         shares = probabilities(layer.cpu(), embeddings)
         figures["accuracy"], figures["calibration_error"] = judge(shares, labels)
     for share in FEW_LABELS:

@@ -1,4 +1,4 @@
-"""A run that takes seconds, and what must repeat of it."""
+"""Runs and an estimator that take seconds, and what must repeat of a run."""
 
 import json
 from pathlib import Path

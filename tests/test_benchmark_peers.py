@@ -25,7 +25,7 @@ def run_of(method, seed=0, *, table="a", **figures):
     judged = {"head_accuracy": 0.8, "recall@1": 0.7, "map@r": 0.6, "head_validation_accuracy": 0.8, "dimensions": 128}
     course = {"minutes": 12.0, "steps": 40, "step_seconds": 660.0, "points": [(10, 0.5), (40, 0.8)]}
     key = {"kind": "run", "table": table, "method": method, "seed": seed, "preset": "quick", "data": "tiny"}
-    key["settings"] = {"loss_settings": {}}
+    key |= {"precision": "fp32", "settings": {"loss_settings": {}}}
     return {**key, **course, **judged, **figures}
 
 
@@ -126,6 +126,21 @@ def test_proxies_of_the_library_begin_as_long_as_ours(method, tiny_config):
     assert float(theirs.detach().norm()) == pytest.approx(float(ours.detach().norm()), rel=0.05)
 
 
+def test_presets_and_precisions_have_tables_of_their_own():
+    broader = {"preset": "standard", "minutes": 24.0}
+    record(
+        run_of("proxy anchor", precision="bf16", head_validation_accuracy=0.9),
+        run_of("supcon", **broader, head_accuracy=0.9, precision="bf16"),
+        run_of("proxy anchor", 1, **broader, precision="bf16"),
+        run_of("supcon"),
+    )
+    assert [run["head_accuracy"] for run in peer_results.runs("quick", "a", "supcon")] == [0.8]
+    assert [run["head_accuracy"] for run in peer_results.runs("standard", "a", "supcon")] == [0.9]
+    assert peer_results.runs("quick", "a", "proxy anchor") == []
+    assert peer_results.nearest("quick") == "supcon"
+    assert len(peer_results.curves("standard")[0]) == 2
+
+
 def test_a_short_trial_takes_no_place_of_a_run():
     record(run_of("supcon"), run_of("supcon", minutes=1.0, head_validation_accuracy=0.99))
     assert [run["minutes"] for run in peer_results.runs("quick", "a", "supcon")] == [12.0]
@@ -139,9 +154,8 @@ def test_the_table_says_how_many_failed_and_how_long_the_others_ran():
 
 def test_the_short_table_leaves_out_settings_and_time():
     record(run_of(OURS), run_of("supcon", head_accuracy=0.815))
-    assert peer_results.table("quick") == peer_results.losses_table(
-        "quick"
-    )  # no recipe was run, so there is no table of them
+    # No recipe was run, so there is no table of them.
+    assert peer_results.table("quick") == peer_results.losses_table("quick")
     header, _, ours, supcon = peer_results.losses_table("quick", short=True).splitlines()
     assert header == "| loss and mining | n | accuracy on the frozen embedding | recall@1 | MAP@R |"
     assert ours.startswith(f"| {OURS} | 1 | 80.00 |")

@@ -178,9 +178,15 @@ def test_a_peer_that_cannot_be_trained_is_recorded_as_such(dataset, monkeypatch)
         def forward(self, embeddings, *_):
             return embeddings.sum() * math.nan
 
+    monkeypatch.setitem(PRESETS, "standard", replace(SMALL, widths=(4, 4, 8)))
     monkeypatch.setitem(PEERS, "supcon", PEERS["supcon"]._replace(make=lambda *_: Mined(Broken()), grid=({},)))
-    peers.measure_peer("supcon", 0, peers.Terms(dataset, "quick", 0.001))
-    assert "training failed: found a loss of nan" in table("quick")
+    for preset in ("quick", "standard"):
+        peers.measure_peer("supcon", 0, peers.Terms(dataset, preset, 0.001))
+        assert "training failed: found a loss of nan" in table(preset)
+        known_by = {"preset": preset, "precision": "fp32"}
+        for kind in ("pace", "run"):
+            (record,) = records.select(records.read("peers"), kind=kind, **known_by)
+            assert record["settings"]["widths"] == list(PRESETS[preset].widths)
 
 
 @pytest.mark.parametrize(
