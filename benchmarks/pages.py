@@ -26,6 +26,7 @@ PAGES: dict[str, Tables] = {
         "results: python -m benchmarks.reference --table": reference.table,
         "time to accuracy: python -m benchmarks.time_to_accuracy --table": time_to_accuracy.table,
         "versus: python -m benchmarks.versus_cross_entropy --table": versus_cross_entropy.table,
+        "peers of quick: python -m benchmarks.peers --table": partial(peer_results.table, "quick"),
         "peers: python -m benchmarks.peers --preset standard --table": partial(peer_results.table, "standard"),
     },
     "docs/guide/train.md": {"photographs: python -m benchmarks.photographs table": photographs.table},
