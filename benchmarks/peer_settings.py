@@ -19,10 +19,10 @@ OF_OUR_LOSS = ("loss", "custom_loss", "mining", "margin", "temperature")
 
 
 def resolved(preset: str, seed: int, dataset: Dataset) -> Config:
-    """Our settings, complete, which a peer shares; no image is left out as learnt, since that decides what is best."""
-    chosen, (train, _) = PRESETS[preset], parts(dataset, seed)
+    """Our settings but for the precision; no image is left out as learnt, since that decides what is best."""
+    chosen = PRESETS[preset]
     config = replace(chosen, seed=seed, device=choose_device(chosen.device), skip_share=0.0)
-    return with_precision(resolve(config, image_count=len(train), size=dataset.size, flip=True), train)
+    return resolve(config, image_count=len(parts(dataset, seed)[0]), size=dataset.size, flip=True)
 
 
 def chosen_setting(method: str, dataset: Dataset) -> Settings:
@@ -37,10 +37,11 @@ def chosen_setting(method: str, dataset: Dataset) -> Settings:
     for setting in grid:
         key = {"kind": "tuning", "method": method, "loss_settings": setting, **known_by}
         if not records.has(NAME, **key):
+            tried = with_precision(config, train)
             try:
-                encoder, history = train_peer(method, setting, config, train, validation)
-                pairs = embedded(encoder, train, validation, config)
-                _, accuracy = fit_probe(*pairs, train.class_counts(), config)
+                encoder, history = train_peer(method, setting, tried, train, validation)
+                pairs = embedded(encoder, train, validation, tried)
+                _, accuracy = fit_probe(*pairs, train.class_counts(), tried)
                 outcome = {"head_validation_accuracy": accuracy, "points": points_of(history)}
             except TrainingError as error:
                 outcome = {"head_validation_accuracy": 0.0, "error": str(error)}

@@ -50,7 +50,7 @@ from tercet.data.sources import Dataset, open_dataset
 from tercet.errors import TrainingError
 from tercet.evaluation.look import save
 from tercet.model.precision import choose_precision
-from tercet.preparation import PRECISION_IMAGES
+from tercet.preparation import PRECISION_IMAGES, with_precision
 from tercet.training.checkpoint import Checkpoint
 from tercet.training.encoder import GALLERY_IMAGES, knn_accuracy
 from tercet.training.randomness import derived_generator
@@ -68,12 +68,24 @@ class Terms:
     dataset: Dataset
     preset: str
     minutes: float
+    precision: str  # that our network takes on this machine, tried once: a trial is timed and may end differently
+
+    def config(self, seed: int) -> Config:
+        """Our settings, which a peer shares."""
+        return replace(resolved(self.preset, seed, self.dataset), precision=self.precision)
+
+
+def terms_here(preset: str, minutes: float) -> Terms:
+    """The terms on this machine."""
+    dataset = open_dataset("cifar10")
+    config = with_precision(resolved(preset, 0, dataset), parts(dataset, 0)[0])
+    return Terms(dataset, preset, minutes, config.precision)
 
 
 def paced(method: str, settings: Settings, seconds_of: SecondsOf, terms: Terms) -> int:
     """The steps of so many minutes."""
-    config = resolved(terms.preset, 0, terms.dataset)
-    shared = {"preset": terms.preset, "precision": config.precision}
+    config = terms.config(0)
+    shared = {"preset": terms.preset, "precision": terms.precision}
     ours = {**shared, "settings": settings_of(config, {})}, partial(seconds_of_peer, OURS, {}, config, terms.dataset)
     return paced_steps(method, {**shared, "settings": settings}, terms.minutes, seconds_of, ours=ours)
 
@@ -89,9 +101,9 @@ def measure_peer(method: str, seed: int, terms: Terms) -> None:
     """One loss with one seed, for table (a)."""
     dataset = terms.dataset
     setting = chosen_setting(method, dataset)
-    config = resolved(terms.preset, seed, dataset)
+    config = terms.config(seed)
     settings = settings_of(config, setting)
-    key = run_key("a", method, config, with_our_loss(settings, config) if method == OURS else settings, terms)
+    key = run_key("a", method, seed, with_our_loss(settings, config) if method == OURS else settings, terms)
     if there(key):
         return
     train, validation = parts(dataset, seed)
@@ -112,9 +124,9 @@ def measure_peer(method: str, seed: int, terms: Terms) -> None:
 def measure_recipe(method: str, seed: int, terms: Terms) -> None:
     """One recipe with one seed, for table (b)."""
     dataset = terms.dataset
-    config = resolved(terms.preset, seed, dataset)
+    config = terms.config(seed)
     settings = settings_of(config, {})
-    key = run_key("b", method, config, settings, terms)
+    key = run_key("b", method, seed, settings, terms)
     if there(key):
         return
     train, validation = parts(dataset, seed)
@@ -162,11 +174,11 @@ def finish(
     print(f"{key['method']}, seed {key['seed']}: {100 * figures['head_accuracy']:.2f} %")
 
 
-def run_key(which: str, method: str, ours: Config, settings: Settings, terms: Terms) -> Settings:
+def run_key(which: str, method: str, seed: int, settings: Settings, terms: Terms) -> Settings:
     """What a run of a table is known by; its precision is that of our network, which in (a) the others have too."""
-    known_by = {"kind": "run", "table": which, "method": method, "seed": ours.seed, "precision": ours.precision}
-    shared = {"preset": terms.preset, "minutes": terms.minutes, "data": records.data_label(terms.dataset.name)}
-    return {**known_by, **shared, "settings": settings}
+    known_by = {"kind": "run", "table": which, "method": method, "seed": seed}
+    shared = {"preset": terms.preset, "precision": terms.precision, "minutes": terms.minutes}
+    return {**known_by, **shared, "data": records.data_label(terms.dataset.name), "settings": settings}
 
 
 def there(key: Settings) -> bool:
@@ -195,8 +207,7 @@ def main() -> None:
         return
     if not options.only:
         library("losses")  # says at once if it is missing, not after the first runs
-    terms = Terms(open_dataset("cifar10"), options.preset, options.minutes)
-    run = partial(measure, terms=terms)
+    run = partial(measure, terms=terms_here(options.preset, options.minutes))
     if options.only:
         ended = [run(method, 0) for method in options.only]
     else:

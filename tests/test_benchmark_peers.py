@@ -74,7 +74,7 @@ def test_a_run_that_fails_lets_the_others_run(monkeypatch, capsys):
     monkeypatch.setattr(peers, "measure_peer", measured)
     monkeypatch.setattr(peers, "measure_recipe", measured)
     monkeypatch.setattr(peers, "library", lambda name: None)
-    monkeypatch.setattr(peers, "open_dataset", lambda name: None)
+    monkeypatch.setattr(peers, "terms_here", lambda *_: None)
     monkeypatch.setattr("sys.argv", ["peers"])
     with pytest.raises(SystemExit, match="1 of 15 runs did not come to an end"):
         peers.main()
@@ -94,7 +94,7 @@ def test_a_recipe_that_comes_to_nothing_is_recorded_as_such(monkeypatch, tiny_se
     monkeypatch.setattr(peers, "choose_precision", lambda *_: "fp32")
     monkeypatch.setattr(peers, "paced", lambda *_: 5)
     monkeypatch.setitem(peers.RECIPES, "SupContrast's", lambda *_: Recipe(None, broken))
-    terms = peers.Terms(Dataset("tiny", tiny_set, tiny_set, None, 12), "quick", 1.0)
+    terms = peers.Terms(Dataset("tiny", tiny_set, tiny_set, None, 12), "quick", 1.0, "fp32")
     peers.measure_recipe("SupContrast's", 0, terms)
     assert "| SupContrast's |  | 1 | training failed: found a loss of nan. |" in peer_results.table("quick")
 

@@ -28,7 +28,7 @@ def measure(request, make_set, tmp_path, monkeypatch):
     return {
         "ours": partial(versus_cross_entropy.measure, "triplet", 0, dataset, paced),
         "cross-entropy": partial(versus_cross_entropy.measure, "cross-entropy", 0, dataset, paced),
-        "peer": partial(peers.measure_peer, OURS, 0, peers.Terms(dataset, "quick", 1.0)),
+        "peer": partial(peers.measure_peer, OURS, 0, peers.Terms(dataset, "quick", 1.0, "fp32")),
     }[request.param]
 
 

@@ -181,7 +181,7 @@ def test_a_peer_that_cannot_be_trained_is_recorded_as_such(dataset, monkeypatch)
     monkeypatch.setitem(PRESETS, "standard", replace(SMALL, widths=(4, 4, 8)))
     monkeypatch.setitem(PEERS, "supcon", PEERS["supcon"]._replace(make=lambda *_: Mined(Broken()), grid=({},)))
     for preset in ("quick", "standard"):
-        peers.measure_peer("supcon", 0, peers.Terms(dataset, preset, 0.001))
+        peers.measure_peer("supcon", 0, peers.Terms(dataset, preset, 0.001, "fp32"))
         assert "training failed: found a loss of nan" in table(preset)
         known_by = {"preset": preset, "precision": "fp32"}
         for kind in ("pace", "run"):
