@@ -110,7 +110,7 @@ def test_other_settings_or_data_are_refused_by_name(folder: Path, finished: Path
     with pytest.raises(UsageError, match="a run with seed 0 where this one has 1"):  # and the data split in another way
         tercet.run(folder, out=finished, config=replace(SMALL, seed=1))
     other = write_folder(tmp_path / "other", 12, seed=1)
-    with pytest.raises(UsageError, match="a run with data"):
+    with pytest.raises(UsageError, match=f"a run on other images, those of {folder.name!r} as they were when it began"):
         tercet.run(other, out=finished, config=SMALL)
 
 
@@ -120,6 +120,8 @@ def test_overwrite_replaces_a_run_and_nothing_else(folder: Path, tmp_path: Path)
     with pytest.raises(UsageError, match="other files"):
         tercet.train(folder, out=tmp_path / "photos", config=SMALL, overwrite=True)
     assert (tmp_path / "photos/holiday.jpg").read_bytes() == b"precious"
+    with pytest.raises(UsageError, match=r"holiday\.jpg is a file"):
+        tercet.train(folder, out=tmp_path / "photos/holiday.jpg", config=SMALL)
     tercet.train(folder, out=tmp_path / "run", config=SMALL)
     tercet.train(folder, out=tmp_path / "run", config=replace(SMALL, seed=1), overwrite=True)
     assert json.loads((tmp_path / "run/run.json").read_text())["seed"] == 1

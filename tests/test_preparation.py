@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from pictures import write_folder
-from tercet.config import PRESETS, Config
+from tercet.config import PRESETS, Config, resolve
 from tercet.data.decode import stored_side
 from tercet.data.imageset import ImageSet
 from tercet.errors import UsageError
-from tercet.preparation import choose_device, find_duplicates, prepare, repeating_command
+from tercet.preparation import choose_device, find_duplicates, prepare, repeating_command, say_what_differs
 from tercet.run_folder import RunFolder, read_json
 
 
@@ -65,6 +65,24 @@ def test_what_is_said_of_the_data_covers_files_left_out_and_duplicates(tmp_path:
     with RunFolder(tmp_path / "run") as folder:
         again = prepare("train", root, folder, config, overwrite=False, on_progress=lambda *_: None)
     assert again.data == work.data
+
+
+def test_a_folder_with_other_files_is_refused_before_the_data_are_read(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with RunFolder(tmp_path) as folder, pytest.raises(UsageError, match="a folder with other files in it"):
+        prepare("train", "no such data", folder, Config(), overwrite=False, on_progress=lambda *_: None)
+
+
+def test_more_epochs_than_asked_for_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    def told(epochs: float, image_count: int) -> list[str]:
+        caplog.clear()
+        asked = Config(epochs=epochs, encoder="fast")
+        say_what_differs(asked, resolve(asked, image_count=image_count, size=32, flip=True))
+        return caplog.messages
+
+    assert told(2, 640) == ["--epochs 2 becomes 7: so many make the 70 steps that training takes at least."]
+    assert told(8, 640) == []  # enough
+    assert told(PRESETS["quick"].epochs, 640) == []  # which nobody asked for
 
 
 def test_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,7 @@ ENCODER_HELP = (
 LOSS_HELP = (
     "proxy-triplet: an image against points that are learnt for its own and for other classes (default); "
     "centroid-triplet: against the means of classes in the batch; triplet: against single images (default with "
-    "--mining or --no-normalize); supcon: supervised contrastive"
+    "the pretrained encoder, --mining or --no-normalize); supcon: supervised contrastive"
 )
 IMAGES_HELP = (
     'a file, a folder (every image below it), a pattern such as "photos/**/*.jpg", or - for a list of these on the '
@@ -47,7 +47,7 @@ MODEL_HELP = (
 RESUMABLE = ("run", "train", "fetch", "index")
 EXAMPLES = """examples:
   tercet predict new.jpg                        its class of CIFAR-10's ten, by the model that comes with tercet
-  tercet run digits --out runs/digits           the whole job in a minute, no download
+  tercet run digits --out runs/digits           the whole job on small images, no download
   tercet fetch cifar10                          the official CIFAR-10, 170 MB, once
   tercet run photos/ --out runs/photos          your own images: photos/cat/*.jpg, photos/dog/*.jpg, ...
   tercet predict new.jpg --model runs/photos    the class of a new image
@@ -97,7 +97,8 @@ def build_parser() -> Parser:
     judged.add_argument("data", metavar="DATA", help=DATA_HELP)
     add_model_option(judged)
     judged.add_argument("--json", dest="as_json", action="store_true", help="print the results as JSON")
-    command("report", "draw figures and page of a finished run again").add_argument("run", metavar="RUN")
+    drawn = command("report", "draw figures and page of a finished run again")
+    drawn.add_argument("run", metavar="RUN", help="its folder")
     add_uses(command)
     return parser
 
@@ -117,7 +118,7 @@ def add_uses(command: Callable[[str, str], Parser]) -> None:
     embedded.add_argument("--out", required=True, metavar="FILE", help="a name that ends in .npz or .csv")
     exported = command("export", "the model as one ONNX file, which is kept if ONNX Runtime gives what the model gives")
     add_model_option(exported)
-    exported.add_argument("--onnx", required=True, metavar="FILE")
+    exported.add_argument("--onnx", required=True, metavar="FILE", help="where to write it, such as model.onnx")
     exported.add_argument("--check", metavar="DATA", help="compare on the test part of DATA too, not on noise alone")
     indexed = command("index", "embed image files and folders into an index that `tercet search` looks through")
     indexed.add_argument(
@@ -145,9 +146,7 @@ def add_fetch_options(parser: argparse.ArgumentParser) -> None:
     source.add_argument(
         "--archive", metavar="FILE", help="no download: take cifar-10-binary.tar.gz or ...-python.tar.gz"
     )
-    source.add_argument(
-        "--url", metavar="MIRROR", help="the address of either archive elsewhere (default the author's)"
-    )
+    source.add_argument("--url", metavar="MIRROR", help="where else either archive is (default at the author's)")
     parser.add_argument("--data-dir", metavar="DIR", help="where to keep it (default $TERCET_DATA, or the user's data)")
     parser.add_argument("--keep", action="store_true", help="keep the downloaded archive too")
 
@@ -195,7 +194,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         choices=CHOICES["class_weight"],
         help="in the head's loss: every class counts alike (balanced, default) or every image",
     )
-    add("--seed", type=int, help="of the split, the first weights and the order of images (default 0)")
+    add("--seed", type=int, help="of the validation part, the first weights and the order of images (default 0)")
     add("--precision", choices=CHOICES["precision"], help="auto tries both on this machine (default auto)")
     add("--device", choices=CHOICES["device"], help="(default auto: the fastest present)")
     add("--overwrite", action="store_true", help="replace an existing run folder")

@@ -26,7 +26,7 @@ from tercet.data.sources import resized
 from tercet.errors import DataError, UsageError
 from tercet.footprint import require_training_memory
 from tercet.model.pretrained import is_available
-from tercet.preparation import choose_device, freeze, say_what_is_missing, with_precision
+from tercet.preparation import choose_device, freeze, say_what_differs, with_precision
 from tercet.training.bundle import Learned, train_bundle
 
 Estimator = TypeVar("Estimator", bound="TripletEmbedder")
@@ -241,7 +241,7 @@ def learn(images: ImageSet, asked: Config, validation_fraction: float) -> Learne
             )
     asked = replace(asked, device=choose_device(asked.device))
     config = resolve(asked, image_count=len(train), size=size, flip=True, has_weights=is_available())
-    say_what_is_missing(asked, config)
+    say_what_differs(asked, config)
     frozen = freeze(config, None)
     require_training_memory(config, (train, validation), frozen)
     return train_bundle(with_precision(config, train), train, validation, frozen=frozen)

@@ -80,6 +80,7 @@ def prepare(
 ) -> Work:
     """Read and split the data, claim the run folder, fill in the configuration; write `run.json` on a fresh start."""
     started = time.perf_counter()
+    folder.refuse_other_files()  # before the data are read, which may take long
     network = open_backbone(backbone) if config.encoder == "pretrained" else None  # first: it may be missing
     device = choose_device(config.device)
     dataset = open_dataset(data, size=config.size, on_progress=partial(on_progress, "read"))
@@ -115,7 +116,7 @@ def prepare(
         facts = begun["data"]
     else:
         facts["duplicates"] = find_duplicates(dataset.name, dataset.test, [train_part, validation])
-        say_what_is_missing(config, resolved)
+        say_what_differs(config, resolved)
         resolved = with_precision(resolved, train_part)
         folder.describe(asdict(config), resolved, facts, repeating_command(verb, data, folder.path, config))
     return Work(folder, resolved, train_part, validation, dataset.test, facts, on_progress, frozen)
@@ -129,8 +130,13 @@ def freeze(config: Config, network: nn.Module | None) -> Encoder | None:
     return frozen_encoder(open_backbone(None) if network is None else network, config.size).to(config.device)
 
 
-def say_what_is_missing(asked: Config, resolved: Config) -> None:
-    """Name the extra in the log where photographs are trained on from scratch for want of it."""
+def say_what_differs(asked: Config, resolved: Config) -> None:
+    """Say in the log where more epochs are taken than asked for, or an extra is missing that photographs want."""
+    if resolved.epochs > asked.epochs and asked.epochs not in [preset.epochs for preset in PRESETS.values()]:
+        logger.warning(
+            "--epochs %g becomes %g: so many make the %d steps that training takes at least.",
+            *(asked.epochs, resolved.epochs, resolved.fewest_steps),
+        )
     if asked.encoder is None and resolved.encoder == "fast" and (resolved.size or 0) >= PRETRAINED_SIZE:
         logger.warning(
             "training from scratch: a pretrained encoder does far better on few photographs; get one by %s.", EXTRA

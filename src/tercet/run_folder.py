@@ -63,13 +63,13 @@ class RunFolder:
         process gets the folder. Raises UsageError where it holds something else or another process has it, DataError
         where it cannot be written.
         """
-        self._refuse_other_files()
+        self.refuse_other_files()
         try:
             make_folder(self.path)
             before = self._ownership.take()
         except OSError as error:
             raise DataError(f"--out {self.path} cannot be written ({error.strerror}); give another --out.") from error
-        self._refuse_other_files()  # which another process may have written in between
+        self.refuse_other_files()  # which another process may have written in between
         if not self._record.is_file():
             return None
         if overwrite:
@@ -81,8 +81,10 @@ class RunFolder:
             logger.warning("%s: process %d on %s ended without finishing", self.path, before.process, before.machine)
         return begun
 
-    def _refuse_other_files(self) -> None:
-        """Raise UsageError where the folder holds files but no run."""
+    def refuse_other_files(self) -> None:
+        """Raise UsageError where the place holds files but no run."""
+        if self.path.exists() and not self.path.is_dir():
+            raise UsageError(f"--out {self.path} is a file; expected a new, empty or run folder.")
         if self.path.is_dir() and not self._record.is_file():
             others = {path.name for path in self.path.iterdir() if not is_unfinished(path)} - OWNERS_FILES
             if others:
@@ -116,11 +118,14 @@ class RunFolder:
         wanted: dict[str, Any] = {**LATER, **json.loads(json.dumps(asked)), "data": fingerprint}
         found = {**LATER, **begun["asked"], "data": begun["data"].get("fingerprint") if fingerprint else None}
         for key in sorted(wanted.keys() | found.keys(), key=lambda key: (key == "data", key)):
-            if found.get(key) != wanted.get(key):
-                raise UsageError(
-                    f"--out {self.path} holds a run with {key} {found.get(key)!r} where this one has "
-                    f"{wanted.get(key)!r}; give another --out, or --overwrite to replace it."
-                )
+            if found.get(key) == wanted.get(key):
+                continue
+            difference = f"with {key} {found.get(key)!r} where this one has {wanted.get(key)!r}"
+            if key == "data":
+                difference = f"on other images, those of {begun['data'].get('name')!r} as they were when it began"
+            raise UsageError(
+                f"--out {self.path} holds a run {difference}; give another --out, or --overwrite to replace it."
+            )
         warn_of_another_machine(begun.get("machine", {}))
         return begun
 

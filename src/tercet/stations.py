@@ -69,10 +69,7 @@ def fit_baselines(work: Work, learned: Learned, taken: Tensor) -> dict[str, Prod
 
     The CNN's record joins the history.
     """
-    images, cnn = (
-        work.test.images,
-        work.stages.once("cnn_cross_entropy", partial(fit_and_judge_cnn, work, learned, taken)),
-    )
+    cnn = work.stages.once("cnn_cross_entropy", partial(fit_and_judge_cnn, work, learned, taken))
     work.folder.write_history([*learned.history, *({"phase": "cnn", **record} for record in cnn.record["history"])])
     fits: dict[str, Callable[[], Classify]] = {
         "logistic_regression": lambda: fit_logistic_regression(
@@ -80,7 +77,7 @@ def fit_baselines(work: Work, learned: Learned, taken: Tensor) -> dict[str, Prod
         ),
         "majority": lambda: fit_majority(work.train),
     }
-    others = {name: work.stages.once(name, partial(judged_once, fit, images)) for name, fit in fits.items()}
+    others = {name: work.stages.once(name, partial(judged_once, fit, work.test.images)) for name, fit in fits.items()}
     return {"cnn_cross_entropy": cnn, **others}
 
 

@@ -120,6 +120,16 @@ def test_pointing_at_a_dot_shows_its_image_name_and_classes(finished, folder, vi
     assert not page.locator("#card").is_visible()
 
 
+def test_the_map_is_drawn_where_no_frame_follows(finished, visit):
+    """As in a screenshot that is taken without a window."""
+    page = visit(finished, **DESKTOP)
+    page.evaluate("window.requestAnimationFrame = () => 0")
+    page.set_viewport_size({"width": 400, "height": 900})
+    page.wait_for_function("document.getElementById('map').width < 400", polling=50)
+    whole = "map.getContext('2d').getImageData(0, 0, map.width, map.height)"
+    assert page.evaluate(f"() => {{ const map = document.getElementById('map'); return {whole}.data.some(Boolean) }}")
+
+
 def test_the_legend_hides_and_shows_a_class(finished, visit):
     page = visit(finished, **DESKTOP)
     points, rows = places(finished, page), predictions(finished)

@@ -155,7 +155,7 @@ def test_another_model_is_refused_in_one_sentence(saved, model, tmp_path):
 def test_a_model_that_has_moved_is_named_and_then_remembered(photos, saved, model, tmp_path):
     model.rename(tmp_path / "moved")
     with pytest.raises(
-        ModelError, match=r"made by the model in .*model, which is gone; give its new place: --model\.$"
+        ModelError, match=r"made by the model in .*model, which is not there; give its new place: --model\.$"
     ):
         Index.open(saved)
     with Index.open(saved, tmp_path / "moved") as index:

@@ -80,6 +80,19 @@ def test_the_seed_decides_and_the_global_state_does_not():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_is_fitted_on_one_thread_and_leaves_as_many_as_there_were(monkeypatch):
+    seen = []
+    soften_as_is = module.soften
+    monkeypatch.setattr(module, "soften", lambda *given: seen.append(torch.get_num_threads()) or soften_as_is(*given))
+    torch.set_num_threads(2)
+    try:
+        fit_head(blobs(60, 0), blobs(60, 1), class_counts=[20, 20, 20], hidden=None, seed=0)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    assert seen == [1]
+
+
 def test_takes_enough_steps_where_images_are_few_and_enough_epochs_where_they_are_many(monkeypatch):
     _, history = fit_head(blobs(30, 0), blobs(9, 1), class_counts=[1] * 3, hidden=None, seed=0)
     assert (len(history), history[-1]["step"]) == (60, 60)  # one batch an epoch

@@ -22,6 +22,7 @@ from tercet.memory import require_memory
 
 NAMES = ("images", "labels", "classes")
 HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}  # by version; others hold records
+SHOWN_NAMES = 10  # of what a file holds, where that is not what is wanted
 PREFIXES = {"train": "train_", "test": "test_", "validation": "validation_"}
 
 
@@ -39,7 +40,7 @@ def read_npz(file: Path) -> dict[str, ImageSet]:
     parts = {part: prefix for part, prefix in prefixes.items() if f"{prefix}images" in arrays}
     if "train" not in parts or any(f"{prefix}labels" not in arrays for prefix in parts.values()):
         raise DataError(
-            f"found the arrays {sorted(arrays)} in {str(file)!r}; expected images and labels, "
+            f"found the arrays {_names(file)} in {str(file)!r}; expected images and labels, "
             "or train_images, train_labels, test_images and test_labels."
         )
     labels = {part: arrays[f"{prefix}labels"] for part, prefix in parts.items()}
@@ -54,6 +55,12 @@ def read_npz(file: Path) -> dict[str, ImageSet]:
     return {
         part: ImageSet.from_arrays(arrays[f"{prefix}images"], labels[part], classes) for part, prefix in parts.items()
     }
+
+
+def _names(file: Path) -> list[str]:
+    """What the file holds, of whatever name; some of it where there is much."""
+    with zipfile.ZipFile(file) as archive:
+        return sorted(member.removesuffix(".npy") for member in archive.namelist())[:SHOWN_NAMES]
 
 
 def _load(file: Path) -> dict[str, NDArray[Any]]:

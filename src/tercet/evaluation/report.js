@@ -93,7 +93,7 @@
     canvas.height = height * density;
     canvas.style.height = `${height}px`;
     if (selected >= 0) place();
-    redraw();
+    draw(); // at once, since setting its size has emptied the canvas
   }
 
   function nearest(left, top, reach) {
@@ -118,7 +118,7 @@
     element("card-name").textContent = nameOf(i);
     element("card-true").textContent = classes[labels[i]];
     element("card-predicted").textContent = `${isRight ? "✓" : "✗"} ${classes[predicted[i]]}`;
-    element("card-probability").textContent = `${(probability[i] / 10).toFixed(1)} %`;
+    element("card-probability").textContent = probability[i] > 999 ? "> 99.9 %" : `${(probability[i] / 10).toFixed(1)} %`;
     const picture = element("card-picture"), pen = picture.getContext("2d");
     picture.hidden = !sheet.naturalWidth;
     if (picture.hidden) return;

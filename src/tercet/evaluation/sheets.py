@@ -13,7 +13,7 @@ from tercet.evaluation.thumbnails import COARSE_BELOW
 NEIGHBORS_NOTE = (
     "Each row begins with a test image, chosen at random class by class; after it come the training images that the "
     "encoder puts nearest to it, the nearest first. ✓ marks those of the same class, ✗ those of another; the number is "
-    "the Euclidean distance, smaller is nearer; `tercet search` gives its square."
+    "the Euclidean distance, smaller is nearer, of which tercet search and serve give the square."
 )
 MISTAKES_NOTE = (
     "The test images classified wrongly with the highest probability, the most confident first: what it is, what it "

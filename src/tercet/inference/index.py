@@ -81,7 +81,7 @@ class Index:
                 raise ModelError(f"{folder} does not know where its model lies; name it.")
             if model not in SHIPPED and not Path(model).exists():
                 raise ModelError(
-                    f"{folder} was made by the model in {model}, which is gone; give its new place: --model."
+                    f"{folder} was made by the model in {model}, which is not there; give its new place: --model."
                 )
         bundle, path = _load_model(model)
         if fingerprint(bundle) != gallery.fingerprint:

@@ -174,7 +174,10 @@ def _load(folder: Path, backbone: nn.Module | None) -> Bundle:
         file.seek(0)
         weights = file.read(MOST_BYTES + 8 * sum(place.numel() for place in places.values()))  # however long it is
     if promised is not None and digest(description, weights) != promised:
-        raise ValueError("its digest is another")
+        raise ModelError(
+            f"the model in {folder} is damaged: config.json or model.safetensors is not as it was saved; restore the "
+            "folder or train it again, and give classes other names by saving the Bundle anew."
+        )
     # Copied, since what is read lies anywhere in memory, and sums may differ in the last digit by where it lies.
     tensors = {name: tensor.to(places[name].dtype, copy=True) for name, tensor in load(weights).items()}
     parts.load_state_dict(tensors, assign=True)

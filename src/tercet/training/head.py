@@ -7,7 +7,8 @@ comes here.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float, Int64
@@ -34,6 +35,18 @@ def head_images(labels: Int64[Tensor, " N"], most: int, seed: int) -> Int64[Tens
     return order[places_in_classes(labels[order]) < most].sort().values
 
 
+@contextmanager
+def on_one_thread() -> Iterator[None]:
+    """What is this small gains little from a second thread, and waits long for it beside other work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@on_one_thread()  # docs/log.md, 2026-11-30
 def fit_head(
     train: tuple[Float[Tensor, "N D"], Int64[Tensor, " N"]],
     validation: tuple[Float[Tensor, "V D"], Int64[Tensor, " V"]],
