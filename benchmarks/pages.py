@@ -18,9 +18,7 @@ Tables = dict[str, Callable[[], str]]  # "name: command" -> the table
 PAGES: dict[str, Tables] = {
     "README.md": {
         "short results: python -m benchmarks.reference --table short": partial(reference.table, short=True),
-        "peers: python -m benchmarks.peers --preset standard --table short": partial(
-            peer_results.losses_table, "standard", short=True
-        ),
+        "peers: python -m benchmarks.peers --table short": partial(peer_results.losses_table, "quick", short=True),
     },
     "docs/results.md": {
         "results: python -m benchmarks.reference --table": reference.table,
