@@ -120,7 +120,7 @@ def test_overwrite_replaces_a_run_and_nothing_else(folder: Path, tmp_path: Path)
     with pytest.raises(UsageError, match="other files"):
         tercet.train(folder, out=tmp_path / "photos", config=SMALL, overwrite=True)
     assert (tmp_path / "photos/holiday.jpg").read_bytes() == b"precious"
-    with pytest.raises(UsageError, match=r"holiday\.jpg is a file"):
+    with pytest.raises(UsageError, match=r"holiday\.jpg is no folder"):
         tercet.train(folder, out=tmp_path / "photos/holiday.jpg", config=SMALL)
     tercet.train(folder, out=tmp_path / "run", config=SMALL)
     tercet.train(folder, out=tmp_path / "run", config=replace(SMALL, seed=1), overwrite=True)

@@ -80,7 +80,8 @@ def test_more_epochs_than_asked_for_are_told(caplog: pytest.LogCaptureFixture) -
         say_what_differs(asked, resolve(asked, image_count=image_count, size=32, flip=True))
         return caplog.messages
 
-    assert told(2, 640) == ["--epochs 2 becomes 7: so many make the 70 steps that training takes at least."]
+    assert told(2, 640) == ["--epochs 2 becomes 7, since training takes at least 70 steps."]
+    assert len(told(PRESETS["full"].epochs, 64)) == 1  # the epochs of another preset
     assert told(8, 640) == []  # enough
     assert told(PRESETS["quick"].epochs, 640) == []  # which nobody asked for
 

@@ -132,9 +132,10 @@ def freeze(config: Config, network: nn.Module | None) -> Encoder | None:
 
 def say_what_differs(asked: Config, resolved: Config) -> None:
     """Say in the log where more epochs are taken than asked for, or an extra is missing that photographs want."""
-    if resolved.epochs > asked.epochs and asked.epochs not in [preset.epochs for preset in PRESETS.values()]:
+    preset = {(preset.widths, preset.members): preset.epochs for preset in PRESETS.values()}
+    if asked.epochs < resolved.epochs and asked.epochs != preset.get((asked.widths, asked.members)):
         logger.warning(
-            "--epochs %g becomes %g: so many make the %d steps that training takes at least.",
+            "--epochs %g becomes %g, since training takes at least %d steps.",
             *(asked.epochs, resolved.epochs, resolved.fewest_steps),
         )
     if asked.encoder is None and resolved.encoder == "fast" and (resolved.size or 0) >= PRETRAINED_SIZE:

@@ -83,8 +83,8 @@ class RunFolder:
 
     def refuse_other_files(self) -> None:
         """Raise UsageError where the place holds files but no run."""
-        if self.path.exists() and not self.path.is_dir():
-            raise UsageError(f"--out {self.path} is a file; expected a new, empty or run folder.")
+        if (self.path.exists() or self.path.is_symlink()) and not self.path.is_dir():
+            raise UsageError(f"--out {self.path} is no folder; expected a new, empty or run folder.")
         if self.path.is_dir() and not self._record.is_file():
             others = {path.name for path in self.path.iterdir() if not is_unfinished(path)} - OWNERS_FILES
             if others:

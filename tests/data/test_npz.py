@@ -44,6 +44,10 @@ def test_parts_share_their_classes_even_where_one_is_missing(file):
     [
         ({"images": IMAGES}, "found the arrays \\['images'\\]"),
         ({"x": IMAGES, "y": [0, 1, 2]}, "found the arrays \\['x', 'y'\\] .* expected images and labels"),
+        (
+            {"train_images": IMAGES, **{f"a{number}": [0] for number in range(12)}},
+            "\\['train_images', 'a0', .*'a6'\\] in",
+        ),
         ({"test_images": IMAGES, "test_labels": [0, 1, 2]}, "expected images and labels"),
         ({"train_images": IMAGES, "train_labels": [0, 1, 2], "test_images": IMAGES}, "expected images and labels"),
         ({"images": IMAGES, "labels": [0.0, 1.0, 2.0]}, "labels of type float64"),

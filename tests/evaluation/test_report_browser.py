@@ -110,6 +110,8 @@ def test_pointing_at_a_dot_shows_its_image_name_and_classes(finished, folder, vi
         row = rows[index]
         assert page.inner_text("#card-name") == row["path"]
         assert page.inner_text("#card-true") == row["label"]
+        share = round(1000 * float(row["probability"]))
+        assert page.inner_text("#card-probability") == ("> 99.9 %" if share == 1000 else f"{share / 10:.1f} %")
         mark = "✓" if row["label"] == row["predicted"] else "✗"
         assert page.inner_text("#card-predicted") == f"{mark} {row['predicted']}"
         picture = Image.open(io.BytesIO(page.locator("#card-picture").screenshot())).convert("RGB")

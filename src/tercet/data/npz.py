@@ -22,7 +22,7 @@ from tercet.memory import require_memory
 
 NAMES = ("images", "labels", "classes")
 HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}  # by version; others hold records
-SHOWN_NAMES = 10  # of what a file holds, where that is not what is wanted
+SHOWN_NAMES, LONGEST_NAME = 10, 50  # of what a file holds, where that is not what is wanted
 PREFIXES = {"train": "train_", "test": "test_", "validation": "validation_"}
 
 
@@ -58,9 +58,10 @@ def read_npz(file: Path) -> dict[str, ImageSet]:
 
 
 def _names(file: Path) -> list[str]:
-    """What the file holds, of whatever name; some of it where there is much."""
+    """What the file holds, what is like the expected first; some of it where there is much."""
     with zipfile.ZipFile(file) as archive:
-        return sorted(member.removesuffix(".npy") for member in archive.namelist())[:SHOWN_NAMES]
+        names = [member.removesuffix(".npy")[:LONGEST_NAME] for member in archive.namelist()]
+    return sorted(names, key=lambda name: (not name.endswith(NAMES), name))[:SHOWN_NAMES]
 
 
 def _load(file: Path) -> dict[str, NDArray[Any]]:

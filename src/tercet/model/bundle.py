@@ -176,7 +176,7 @@ def _load(folder: Path, backbone: nn.Module | None) -> Bundle:
     if promised is not None and digest(description, weights) != promised:
         raise ModelError(
             f"the model in {folder} is damaged: config.json or model.safetensors is not as it was saved; restore the "
-            "folder or train it again, and give classes other names by saving the Bundle anew."
+            "folder or train it again; classes are renamed by dataclasses.replace(bundle, classes=...).save(folder)."
         )
     # Copied, since what is read lies anywhere in memory, and sums may differ in the last digit by where it lies.
     tensors = {name: tensor.to(places[name].dtype, copy=True) for name, tensor in load(weights).items()}
