@@ -118,14 +118,15 @@ class RunFolder:
         wanted: dict[str, Any] = {**LATER, **json.loads(json.dumps(asked)), "data": fingerprint}
         found = {**LATER, **begun["asked"], "data": begun["data"].get("fingerprint") if fingerprint else None}
         for key in sorted(wanted.keys() | found.keys(), key=lambda key: (key == "data", key)):
-            if found.get(key) == wanted.get(key):
-                continue
-            difference = f"with {key} {found.get(key)!r} where this one has {wanted.get(key)!r}"
-            if key == "data":
-                difference = f"on other images, those of {begun['data'].get('name')!r} as they were when it began"
-            raise UsageError(
-                f"--out {self.path} holds a run {difference}; give another --out, or --overwrite to replace it."
-            )
+            if found.get(key) != wanted.get(key):
+                difference = (
+                    f"on other images, those of {begun['data'].get('name')!r} as they were when it began"
+                    if key == "data"
+                    else f"with {key} {found.get(key)!r} where this one has {wanted.get(key)!r}"
+                )
+                raise UsageError(
+                    f"--out {self.path} holds a run {difference}; give another --out, or --overwrite to replace it."
+                )
         warn_of_another_machine(begun.get("machine", {}))
         return begun
 

@@ -33,6 +33,7 @@ def test_mistakes_name_both_classes_and_the_probability_and_leave_empty_tiles():
     assert "Test image 0" in section
     assert "✗ &lt;b&gt;dog&lt;/b&gt;" in section
     assert "98.0 %" in section
+    assert "&gt; 99.9 %" in mistakes_section(EXAMPLES, TILES, 96, [{**ROWS[0], "probability": "0.99996"}, ROWS[1]])
     assert "bWlzdGFrZQ==" in section  # the tile after those of the neighbours
     assert "coarse" not in section
 

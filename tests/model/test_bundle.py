@@ -219,18 +219,16 @@ def test_a_change_that_fits_is_noticed_by_the_digest(bundle, saved, pictures):
     """Other names, settings and numbers than were saved, all of them valid."""
     files = {path: path.read_bytes() for path in saved.iterdir()}
     config, weights = saved / "config.json", saved / "model.safetensors"
-    for what, (path, harmed) in {
-        "a class": (config, files[config].replace(b"bar", b"car")),
-        "a setting": (config, files[config].replace(b"true", b"false")),
-        "a number": (weights, files[weights][:-1] + bytes([files[weights][-1] ^ 1])),
-        "more": (weights, files[weights] + b" "),
-    }.items():
+    changed_since = r"is damaged: config\.json or model\.safetensors is not as it was saved"
+    for path, harmed, reason in {
+        "a class": (config, files[config].replace(b"bar", b"car"), changed_since),
+        "a setting": (config, files[config].replace(b"true", b"false"), "is damaged"),  # noticed by the weights' shapes
+        "a number": (weights, files[weights][:-1] + bytes([files[weights][-1] ^ 1]), changed_since),
+        "more": (weights, files[weights] + b" ", changed_since),
+    }.values():
         assert harmed != files[path]
         path.write_bytes(harmed)
-        reason = (
-            "is damaged" if what == "a setting" else r"is damaged: config\.json or model\.safetensors is not as it was"
-        )
-        with pytest.raises(ModelError, match=reason):  # weights of another shape are noticed before
+        with pytest.raises(ModelError, match=reason):
             load_bundle(saved)
         path.write_bytes(files[path])
     config.write_text(json.dumps(json.loads(files[config]), sort_keys=True))  # says the same

@@ -54,6 +54,15 @@ def percent(share: float | None) -> str:
     return f"{points(share)} %" if share is not None else "–"
 
 
+def probability(share: float) -> str:
+    """A probability in percent, none of which is shown as certain; `report.js` writes the same.
+
+    >>> probability(0.5), probability(0.9996)
+    ('50.0 %', '> 99.9 %')
+    """
+    return "> 99.9 %" if share >= 0.9995 else percent(share)
+
+
 def points(share: float | None) -> str:
     """A share in percent, without its sign."""
     return f"{100 * share:.1f}" if share is not None else "–"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tercet.evaluation.markup import data_address, escape, percent, section
+from tercet.evaluation.markup import data_address, escape, probability, section
 from tercet.evaluation.thumbnails import COARSE_BELOW
 
 NEIGHBORS_NOTE = (
@@ -55,7 +55,7 @@ def mistakes_section(
     figures = []
     for index, tile in zip(mistakes, tiles[first:], strict=False):  # the grid's last row may end in empty tiles
         row = predictions[index]
-        taken = f"✗ {row['predicted']}", percent(float(row["probability"]))
+        taken = f"✗ {row['predicted']}", probability(float(row["probability"]))
         figures.append(_tile(tile, side, f"Test {_named(index, row['path'])}", row["label"], "wrong", *taken))
     sheet = f'<ol class="sheet">{"".join(figures)}</ol>' if figures else "<p>No test image was classified wrongly.</p>"
     return section("Most confident mistakes", (f'<p class="soft">{MISTAKES_NOTE}</p>' if figures else "") + sheet)
