@@ -91,3 +91,13 @@ def settings(config: Config) -> dict[str, Any]:
 def newest(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The records with the settings of the last one: what was measured before they were changed stays in the file."""
     return select(records, settings=records[-1].get("settings")) if records else []
+
+
+def temperature(record: dict[str, Any]) -> str:
+    """The temperature of the default loss, as text; empty where another loss was measured.
+
+    >>> temperature({"settings": {"loss": "proxy-triplet", "temperature": 0.4}}), temperature({"settings": {}})
+    ('0.4', '')
+    """
+    settings = record.get("settings", {})
+    return f"{settings['temperature']:g}" if settings.get("loss") == "proxy-triplet" else ""

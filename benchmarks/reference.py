@@ -129,6 +129,7 @@ def table(*, short: bool = False) -> str:
             continue
         cells = [_cell([record["methods"][name] for record in found]) for found in jobs.values()]
         rows.append([label, *cells, REPORTED.get(name, "")])
+    rows.append(["temperature of the loss", *(records.temperature(found[0]) for found in jobs.values()), ""])
     for label, figure, form, of in (
         ("encoder + head, training seconds", _seconds, ".0f", fmean),
         ("the whole job, minutes", lambda record: record["wall_seconds"] / 60, ".1f", fmean),

@@ -142,7 +142,8 @@ def is_there(preset: str, seed: int, dataset: Dataset) -> bool:
 def table() -> str:
     """A row a preset, data set and precision: mean ± standard deviation over the seeds with the newest settings."""
     heads = (
-        *("preset", "data", "precision", "n", "accuracy, %", "with shifted images, %", "seconds", "must", "aim"),
+        *("preset", "data", "precision", "temperature", "n"),
+        *("accuracy, %", "with shifted images, %", "seconds", "must", "aim"),
         *("recall@1, %", "MAP@R, %", "calibration error, %", "images/s", "GFLOP/s (of the matrix product's)"),
         "peak memory, GiB",
     )
@@ -168,7 +169,8 @@ def cells(found: list[dict[str, Any]]) -> list[str]:
     with_shifts = cell(SHIFTED) if all(SHIFTED in record for record in found) else ""
     must, aim = TARGETS[found[0]["preset"]] if found[0]["data"] == JPEG_NOTE else ("", "")
     return [
-        *(str(len(found)), cell("test_accuracy"), with_shifts, cell("seconds", ".0f", 1), must, aim),
+        *(records.temperature(found[0]), str(len(found))),
+        *(cell("test_accuracy"), with_shifts, cell("seconds", ".0f", 1), must, aim),
         *(cell("recall@1"), cell("map@r"), cell("calibration_error"), cell("images_per_second", ",.0f", 1)),
         f"{cell('gflop_per_second', '.0f', 1)} ({spread(shares, '.0f', 100)} %)",
         cell("peak_memory_bytes", ".2f", 2**-30),

@@ -186,8 +186,9 @@ def table() -> str:
         seeds = sorted(by_method[OURS].keys() & by_method[TWIN].keys())
         if not seeds:
             continue
+        temperature = records.temperature(by_method[OURS][seeds[0]])
         of = f"{budget}, {data}, {precision}, n = {len(seeds)}, percent"
-        rows = [[of, "ours", "cross-entropy", "ours - cross-entropy (95 %)"]]
+        rows = [[of, f"ours, temperature {temperature}", "cross-entropy", "ours - cross-entropy (95 %)"]]
         for metric, label in METRICS.items():
             ours, twin = ([by_method[method][seed][metric] for seed in seeds] for method in (OURS, TWIN))
             differences = [one - other for one, other in zip(ours, twin, strict=True)]

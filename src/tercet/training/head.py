@@ -25,7 +25,7 @@ BATCH = 500
 EPOCHS = 10  # the loss is nearly flat by then (docs/log.md, 2026-11-23)
 FEWEST_STEPS = 500  # for small data sets: a guess
 PEAK_RATE = 3e-3
-WEIGHT_DECAYS = (1.0, 10.0)  # decoupled; the larger one wins in `quick`: docs/log.md, 2026-11-30
+WEIGHT_DECAYS = (1.0, 10.0)  # decoupled; the larger one mostly wins in `quick`: docs/log.md, 2026-11-30
 TEMPERATURES = tuple(10 ** (step / 40) for step in range(41))  # 1 to 10, each 6 % above the one before
 
 
