@@ -67,7 +67,7 @@ def test_time_to_accuracy_measures_what_is_not_there(dataset, monkeypatch, capsy
     accuracies = (
         spread([first[name], second[name]], scale=100) for name in ("test_accuracy", time_to_accuracy.SHIFTED)
     )
-    assert "| quick | tiny | fp32 | 2 | {} | {} |".format(*accuracies) in printed
+    assert "| quick | tiny | fp32 | 0.4 | 2 | {} | {} |".format(*accuracies) in printed
 
 
 def test_each_precision_is_measured_and_has_its_row(dataset, monkeypatch):
@@ -76,17 +76,17 @@ def test_each_precision_is_measured_and_has_its_row(dataset, monkeypatch):
         run(time_to_accuracy, monkeypatch, "quick")
     assert [record["precision"] for record in records.read("time_to_accuracy")] == ["fp32", "bf16"]
     table = time_to_accuracy.table()
-    assert "| quick | tiny | fp32 | 1 |" in table
-    assert "| quick | tiny | bf16 | 1 |" in table
+    assert "| quick | tiny | fp32 | 0.4 | 1 |" in table
+    assert "| quick | tiny | bf16 | 0.4 | 1 |" in table
 
 
 def test_what_was_measured_with_other_settings_or_data_is_kept_apart(dataset, monkeypatch):
     time_to_accuracy.measure("quick", 0, dataset)
     monkeypatch.setitem(PRESETS, "quick", replace(SMALL, momentum=0.5))
-    assert time_to_accuracy.table().count("| quick | tiny | fp32 | 1 |") == 1
+    assert time_to_accuracy.table().count("| quick | tiny | fp32 | 0.4 | 1 |") == 1
     time_to_accuracy.measure("quick", 0, dataset)
     time_to_accuracy.measure("quick", 0, dataset._replace(name="cifar10"))
-    for words in ("| quick | tiny | fp32 | 1 |", "| quick | CIFAR-10, lossless | fp32 | 1 |", "Left out: 1 older"):
+    for words in ("| quick | tiny | fp32 | 0.4 | 1 |", "| quick | CIFAR-10, lossless | fp32 | 0.4 | 1 |", "Left out: 1 older"):
         assert words in time_to_accuracy.table()
 
 
