@@ -86,7 +86,8 @@ def test_what_was_measured_with_other_settings_or_data_is_kept_apart(dataset, mo
     assert time_to_accuracy.table().count("| quick | tiny | fp32 | 0.4 | 1 |") == 1
     time_to_accuracy.measure("quick", 0, dataset)
     time_to_accuracy.measure("quick", 0, dataset._replace(name="cifar10"))
-    for words in ("| quick | tiny | fp32 | 0.4 | 1 |", "| quick | CIFAR-10, lossless | fp32 | 0.4 | 1 |", "Left out: 1 older"):
+    rows = "| quick | tiny | fp32 | 0.4 | 1 |", "| quick | CIFAR-10, lossless | fp32 | 0.4 | 1 |"
+    for words in (*rows, "Left out: 1 older"):
         assert words in time_to_accuracy.table()
 
 
