@@ -19,6 +19,7 @@ from tercet.training.checkpoint import Checkpoint
 
 NAME = "peers"
 TABLED = ("quick", "standard")  # presets, each with tables of its own
+HELPED = " (collapsed; see the text)"
 COLUMNS = ("n", "accuracy on the frozen embedding", "recall@1", "MAP@R", "minutes", "as they ran", "steps")
 Curves = Mapping[str, Sequence[tuple[float, float]]]  # name -> (minutes in steps, validation accuracy)
 
@@ -72,7 +73,8 @@ def losses_table(preset: str, *, short: bool = False) -> str:
     for method in (OURS, *PEERS):
         if found := runs(preset, "a", method):
             setting = ", ".join(f"{name} {value}" for name, value in found[-1]["settings"]["loss_settings"].items())
-            rows.append([method, setting, *_cells(found)])
+            helped = any(record.get("interventions") for record in found)  # records of before 2026-11-30 do not say
+            rows.append([f"{method}{HELPED if helped else ''}", setting, *_cells(found)])
     return markdown([[row[0], *row[2:6]] for row in rows] if short else rows)
 
 

@@ -162,7 +162,9 @@ def main() -> None:
     if options.job:
         key = known_by(options.job)
         for seed in range(JOBS[options.job][2]):
-            if not records.has("reference", seed=seed, **key):
+            if records.has("reference", seed=seed, **key):
+                print(f"{options.job}, seed {seed}: is there already")
+            else:
                 measure(seed, key)
     if options.table:
         print(table(short=options.table == "short"))

@@ -9,9 +9,9 @@ taken in turns, and those of our embedding pass and head are measured once a bud
 their own. From them follow the steps that cross-entropy gets: as many as fit into the seconds of our preset's steps,
 embedding pass and head together. All seeds use these steps.
 Ours is the frozen embedding with the small network on it. Of cross-entropy there is its own output, and its frozen
-128-d embedding with the same small network, whose fitting comes to it without being counted. For 1 % and 10 % of the
-labels the same images of each class are drawn for both; a fifth of them chooses the weight decay. Searches are by the
-cosine. The test set is read once a method and seed.
+128-d embedding with the same small network, whose fitting comes to it without being counted. The encoders see every
+label; the small network is fitted to 1 % and 10 % of them too, to the same images of each class for both, a fifth of
+which chooses the weight decay. Searches are by the cosine. The test set is read once a method and seed.
 Our settings are those of the preset, cross-entropy's the same but for `CROSS_ENTROPY`.
 results/versus_cross_entropy.jsonl has one line a budget, precision, method and seed; what is there already is not run
 again, and a training that was killed goes on.
@@ -59,8 +59,8 @@ HELD_OUT = 0.2  # of the few labels, for the choice of weight decay: a guess
 METRICS = {  # name in the record -> what the table says
     "accuracy": "accuracy (ours: head; cross-entropy: its own output)",
     "head_accuracy": "accuracy, small network on the frozen embedding",
-    "accuracy_10_percent": "the same with 10 % of the labels",
-    "accuracy_1_percent": "the same with 1 % of the labels",
+    "accuracy_10_percent": "the same, small network fitted to 10 % of the labels",
+    "accuracy_1_percent": "the same, small network fitted to 1 % of the labels",
     "recall@1": "recall@1",
     "map@r": "MAP@R",
     "calibration_error": "calibration error (ours: head; cross-entropy: its own output)",
