@@ -18,8 +18,8 @@ import subprocess
 import tempfile
 import time
 from collections import defaultdict
+from itertools import product
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from sklearn.datasets import load_sample_image
 
 import tercet
 from benchmarks import records
+from benchmarks.tables import markdown, spread
 from tercet.config import Config
 from tercet.pipeline import evaluate
 
@@ -125,10 +126,19 @@ DATA = {"cut-out photographs": cut_out_data, "CIFAR-10 at 128, JPEG copy": cifar
 
 
 def measure(data: str, images_per_class: int, encoder: str, seed: int) -> None:
-    """Train encoder and head once and append a record."""
+    """Train encoder and head once and append a record; nothing if it is there with the same settings."""
+    config = Config(encoder=encoder, size=SIZE, seed=seed)
+    key = {
+        "data": data,
+        "images_per_class": images_per_class,
+        "encoder": encoder,
+        "seed": seed,
+        "settings": records.settings(config),
+    }
+    if records.has("photographs", **key):
+        return
     source = DATA[data](images_per_class, seed)
     out = RUNS / f"{source.name}-{encoder}"
-    config = Config(encoder=encoder, size=SIZE, seed=seed)
     started = time.perf_counter()
     bundle = tercet.train(source, out=out, config=config, overwrite=True)
     seconds = time.perf_counter() - started
@@ -137,10 +147,7 @@ def measure(data: str, images_per_class: int, encoder: str, seed: int) -> None:
     records.append(
         "photographs",
         {
-            "data": data,
-            "images_per_class": images_per_class,
-            "encoder": encoder,
-            "seed": seed,
+            **key,
             "n_test": results.data["n_test"],
             "test_accuracy": figures["test_accuracy"],
             "ci95": figures["ci95"],
@@ -155,17 +162,16 @@ def table() -> str:
     cells = defaultdict(list)
     for record in records.read("photographs"):
         cells[record["data"], record["encoder"], record["images_per_class"]].append(record)
-    lines = ["| | " + " | ".join(f"{count} a class" for count in IMAGES_PER_CLASS) + " | seconds at 100 |"]
-    lines.append("|---" * (len(IMAGES_PER_CLASS) + 2) + "|")
-    for data in DATA:
-        for encoder in ENCODERS:
-            row = [f"{data}, {'pretrained' if encoder == 'pretrained' else 'from scratch'}"]
-            for count in IMAGES_PER_CLASS:
-                values = [100 * record["test_accuracy"] for record in cells[data, encoder, count]]
-                row.append(f"{fmean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else "–")
-            last = [record["wall_seconds"] for record in cells[data, encoder, IMAGES_PER_CLASS[-1]]]
-            lines.append(f"| {' | '.join(row)} | {fmean(last):.0f} |" if last else f"| {' | '.join(row)} | – |")
-    return "\n".join(lines)
+    rows = [["", *(f"{count} a class" for count in IMAGES_PER_CLASS), f"seconds at {IMAGES_PER_CLASS[-1]}"]]
+    for data, encoder in product(DATA, ENCODERS):
+        found = [records.newest(cells[data, encoder, count]) for count in IMAGES_PER_CLASS]
+        accuracies = [
+            spread([record["test_accuracy"] for record in some], ".1f", 100) if some else "" for some in found
+        ]
+        seconds = spread([record["wall_seconds"] for record in found[-1]], ".0f") if found[-1] else ""
+        name = "pretrained" if encoder == "pretrained" else "from scratch"
+        rows.append([f"{data}, {name}", *accuracies, seconds])
+    return markdown(rows)
 
 
 def main() -> None:
@@ -180,13 +186,8 @@ def main() -> None:
             parser.error("make needs a FOLDER")
         write_photographs(asked.folder, "all", 100, seed=0)
     elif asked.step == "measure":
-        for seed in range(SEEDS):
-            for data in DATA:
-                for count in IMAGES_PER_CLASS:
-                    for encoder in ENCODERS:
-                        key = {"data": data, "images_per_class": count, "encoder": encoder, "seed": seed}
-                        if not records.has("photographs", **key):
-                            measure(data, count, encoder, seed)
+        for seed, data, count, encoder in product(range(SEEDS), DATA, IMAGES_PER_CLASS, ENCODERS):
+            measure(data, count, encoder, seed)
     else:
         print(table())
 
