@@ -103,7 +103,7 @@ def train(case: Case, seed: int, *, acting: bool = True) -> dict[str, Any]:
         except TrainingError as stopped:
             error = str(stopped)
     return {
-        "interventions": [record["intervention"] for record in history if "intervention" in record],
+        "interventions": records.interventions(history),
         "error": error,
         "validation_accuracy": history[-1]["validation_accuracy"] if history else None,
         "most_degrees_collapsed_idle": [max(values) for values in zip(*seen, strict=True)],

@@ -19,7 +19,7 @@ from tercet.training.checkpoint import Checkpoint
 
 NAME = "peers"
 TABLED = ("quick", "standard")  # presets, each with tables of its own
-HELPED = " (collapsed; see the text)"
+HELPED = " (the guard stepped in)"
 COLUMNS = ("n", "accuracy on the frozen embedding", "recall@1", "MAP@R", "minutes", "as they ran", "steps")
 Curves = Mapping[str, Sequence[tuple[float, float]]]  # name -> (minutes in steps, validation accuracy)
 

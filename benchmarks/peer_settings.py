@@ -65,11 +65,6 @@ def with_our_loss(settings: Settings, config: Config) -> Settings:
     return {**settings, "loss_settings": {"margin": config.margin, "temperature": config.temperature}}
 
 
-def interventions_of(history: History) -> list[str]:
-    """What the guard said that it did, in order."""
-    return [record["intervention"] for record in history if "intervention" in record]
-
-
 def points_of(history: History) -> list[tuple[int, float]]:
     """(step, validation accuracy) after each epoch."""
     return [(record["step"], record["validation_accuracy"]) for record in history]

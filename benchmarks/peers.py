@@ -40,7 +40,7 @@ from benchmarks import records
 from benchmarks.peer_losses import OURS, PEERS, Directions, Settings, library, train_peer
 from benchmarks.peer_pace import SecondsOf, paced_steps
 from benchmarks.peer_results import NAME, TABLED, append, curves, figure, losses_table, nearest, table
-from benchmarks.peer_settings import chosen_setting, interventions_of, points_of, resolved, settings_of, with_our_loss
+from benchmarks.peer_settings import chosen_setting, points_of, resolved, settings_of, with_our_loss
 from benchmarks.probes import read_off
 from benchmarks.rates import with_steps
 from benchmarks.recipes import RECIPES, train_recipe
@@ -117,8 +117,12 @@ def measure_peer(method: str, seed: int, terms: Terms) -> None:
         append({**key, "error": str(error)}, checkpoint)
         return
     last = history[-1]
-    course = {"steps": last["step"], "step_seconds": last["seconds"], "points": points_of(history)}
-    course["interventions"] = interventions_of(history)
+    course = {
+        "steps": last["step"],
+        "step_seconds": last["seconds"],
+        "points": points_of(history),
+        "interventions": records.interventions(history),
+    }
     finish({**key, **course}, encoder, config, dataset, checkpoint)
 
 

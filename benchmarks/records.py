@@ -15,7 +15,7 @@ import tercet
 from tercet.config import LATER, Config
 from tercet.preparation import note_of
 from tercet.run_folder import commit, machine
-from tercet.training.checkpoint import Checkpoint
+from tercet.training.checkpoint import Checkpoint, History
 
 
 def checksum(files: Iterable[Path]) -> str:
@@ -86,6 +86,15 @@ def settings(config: Config) -> dict[str, Any]:
     values = json.loads(json.dumps(asdict(config)))
     unsaid = ("seed", "precision", "device", *(name for name, value in LATER.items() if values[name] == value))
     return {name: value for name, value in values.items() if name not in unsaid}
+
+
+def interventions(history: History) -> list[str]:
+    """What the guard said that it did in the course of a training.
+
+    >>> interventions([{"step": 5}, {"step": 9, "intervention": "step 7 found a collapse"}])
+    ['step 7 found a collapse']
+    """
+    return [epoch["intervention"] for epoch in history if "intervention" in epoch]
 
 
 def newest(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

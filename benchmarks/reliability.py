@@ -148,10 +148,11 @@ def in_words(name: str, values: list[float]) -> str:
     >>> in_words("most_seconds", [1.04]), in_words("writes", [3, 1, 2]), in_words("growth_bytes", [77_430_784, 4096])
     ('most seconds 1.04', 'writes 1 to 3', 'growth, MB 0.0041 to 77')
     """
-    if name.endswith("_bytes"):
-        name, values = f"{name.removesuffix('_bytes')},_MB", [float(f"{value / 1e6:.2g}") for value in values]
+    words = name.replace("_", " ")
+    if words.endswith(" bytes"):
+        words, values = f"{words.removesuffix(' bytes')}, MB", [float(f"{value / 1e6:.2g}") for value in values]
     low, high = min(values), max(values)
-    return f"{name.replace('_', ' ')} {low:g}" + (f" to {high:g}" if high > low else "")
+    return f"{words} {low:g}" + (f" to {high:g}" if high > low else "")
 
 
 def table() -> str:

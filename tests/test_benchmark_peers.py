@@ -153,11 +153,9 @@ def test_the_table_says_how_many_failed_and_how_long_the_others_ran():
 
 
 def test_a_loss_that_the_guard_left_is_marked():
-    history = [{"step": 5}, {"step": 9, "intervention": "step 7 found a collapse: on with semi-hard"}]
-    assert peer_settings.interventions_of(history) == ["step 7 found a collapse: on with semi-hard"]
-    record(run_of("triplet, batch-hard", interventions=peer_settings.interventions_of(history)), run_of("supcon"))
+    record(run_of("triplet, batch-hard", interventions=["step 7 found a collapse"]), run_of("supcon", interventions=[]))
     marked = [line.split(" | ")[0] for line in peer_results.losses_table("quick", short=True).splitlines()[2:]]
-    assert marked == ["| triplet, batch-hard (collapsed; see the text)", "| supcon"]
+    assert marked == ["| triplet, batch-hard (the guard stepped in)", "| supcon"]
 
 
 def test_the_short_table_leaves_out_settings_and_time():

@@ -145,7 +145,7 @@ PRETRAINED_SIZE = 96  # from this size on the default is the pretrained encoder,
 
 DEFAULT_MODEL = "cifar10"  # comes with tercet; models/cifar10/README.md is its card
 
-PRESETS = {  # docs/log.md, 2026-11-28 and 11-29; benchmarks/results/time_to_accuracy.jsonl
+PRESETS = {  # docs/log.md, 2026-11-28 to 30; benchmarks/results/time_to_accuracy.jsonl
     "quick": Config(),
     "standard": Config(widths=(64, 256, 512), epochs=9, skip_share=0.0),
     "full": Config(widths=(64, 256, 512), members=3, epochs=17, skip_share=0.0, cutout=8),
