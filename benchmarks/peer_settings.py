@@ -56,8 +56,12 @@ def shared_settings(config: Config) -> Settings:
 
 
 def settings_of(config: Config, setting: Settings) -> Settings:
-    """What a run or a pace is known by. A recipe's are those of ours, which its minutes are counted by."""
-    return {**shared_settings(config), "loss_settings": setting}
+    """What a run or a pace is known by; not the epochs of a preset, since minutes say how long each trains.
+
+    A recipe's are those of ours, which its minutes are counted by.
+    """
+    shared = {name: value for name, value in shared_settings(config).items() if name != "epochs"}
+    return {**shared, "loss_settings": setting}
 
 
 def with_our_loss(settings: Settings, config: Config) -> Settings:

@@ -109,8 +109,8 @@ def test_the_nearest_is_chosen_on_validation_by_the_first_seed():
     assert peer_results.nearest("quick") == "proxy anchor"
 
 
-def test_a_peer_is_known_by_no_setting_of_our_loss(tiny_config):
-    other = replace(tiny_config, margin=0.3, temperature=0.7)
+def test_a_peer_is_known_by_no_setting_of_our_loss_nor_by_the_epochs_of_a_preset(tiny_config):
+    other = replace(tiny_config, margin=0.3, temperature=0.7, epochs=99)
     settings, others = (peer_settings.settings_of(config, {"alpha": 2}) for config in (tiny_config, other))
     assert settings == others
     assert settings["widths"] == list(tiny_config.widths)
