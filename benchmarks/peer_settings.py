@@ -19,9 +19,9 @@ OF_OUR_LOSS = ("loss", "custom_loss", "mining", "margin", "temperature")
 
 
 def resolved(preset: str, seed: int, dataset: Dataset) -> Config:
-    """Our settings but for the precision; no image is left out as learnt, since that decides what is best."""
+    """Our settings but for the precision, of one network; no image is left out as learnt: that decides what is best."""
     chosen = PRESETS[preset]
-    config = replace(chosen, seed=seed, device=choose_device(chosen.device), skip_share=0.0)
+    config = replace(chosen, seed=seed, device=choose_device(chosen.device), skip_share=0.0, members=1)
     return resolve(config, image_count=len(parts(dataset, seed)[0]), size=dataset.size, flip=True)
 
 

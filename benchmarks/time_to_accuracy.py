@@ -6,9 +6,10 @@
 
 Settings were chosen on validation images before; here the encoder learns from all training images. The seconds begin
 with the images in memory and end with the fitted head. In them are the self-test of the precision, the encoder, the
-embedding of what the head learns from and the head, whose weight decay and temperature are chosen on 5 % of these
-images, which it is not fitted on. Not in them are the reading of the data and the test set, which is read once. No
-accuracy is looked at between epochs, but for a handful of training images.
+embedding of what the head learns from and the head. Its weight decay was chosen on validation images too, since those
+that the encoder has learnt would choose too small a one (docs/log.md, 2026-11-30); its temperature is chosen on 5 % of
+what it would learn from, which it is not fitted on. Not in the seconds are the reading of the data and the test set,
+which is read once. No accuracy is looked at between epochs, but for a handful of training images.
 Beside the accuracy stands that with test-time augmentation after Jordan 2024: by the mean of the probabilities of each
 image and its shifts by a pixel to the four corners. Mirror images would say nothing new.
 The machine's rate is that of a matrix product of 2048 x 2048 in the same process, just after; the operations of the
@@ -41,11 +42,13 @@ from tercet.model.embed import embed
 from tercet.model.head import Head
 from tercet.preparation import JPEG_NOTE, choose_device, with_precision
 from tercet.training import encoder as training
+from tercet.training import head as heads
 from tercet.training.bundle import embed_some
 from tercet.training.encoder import train_encoder
 from tercet.training.head import head_images
 
 NAME = "time_to_accuracy"
+WEIGHT_DECAY = 10.0  # of the head
 HELD_OUT = 0.05  # of what the head would learn from: a guess
 SHIFTS = ((-1, -1), (-1, 1), (1, -1), (1, 1))  # (down, right) in pixels, of test-time augmentation
 SHIFTED = "test_accuracy_with_shifted_images"  # which records of before 2026-11-29 do not have
@@ -83,7 +86,8 @@ def train(config: Config, dataset: Dataset) -> Trained:
     chosen = head_images(images.labels, config.head_images, config.seed)
     read = embed_some(encoder, images, chosen, config.precision).tensors["embeddings"], images.labels[chosen]
     marks.append(time.perf_counter())
-    head, _ = fit_probe(*hold_out(read, HELD_OUT, config.seed), images.class_counts(), config)
+    with patch.object(heads, "WEIGHT_DECAYS", (WEIGHT_DECAY,)):
+        head, _ = fit_probe(*hold_out(read, HELD_OUT, config.seed), images.class_counts(), config)
     marks.append(time.perf_counter())
     parts = ("precision_seconds", "encoder_seconds", "embedding_seconds", "head_seconds")
     figures = {
@@ -128,7 +132,8 @@ def measure(preset: str, seed: int, dataset: Dataset) -> None:
 
 def key(preset: str, seed: int, config: Config, data: str) -> dict[str, Any]:
     """What a measurement is known by."""
-    return {"preset": preset, "seed": seed, "data": records.data_label(data), "settings": records.settings(config)}
+    settings = {**records.settings(config), "head_weight_decay": WEIGHT_DECAY}
+    return {"preset": preset, "seed": seed, "data": records.data_label(data), "settings": settings}
 
 
 def is_there(preset: str, seed: int, dataset: Dataset) -> bool:

@@ -147,7 +147,7 @@ DEFAULT_MODEL = "cifar10"  # comes with tercet; models/cifar10/README.md is its 
 
 PRESETS = {  # docs/log.md, 2026-11-28 to 30; benchmarks/results/time_to_accuracy.jsonl
     "quick": Config(),
-    "standard": Config(widths=(64, 256, 512), epochs=12, skip_share=0.0),
+    "standard": Config(widths=(64, 256, 512), members=2, epochs=6, skip_share=0.0),
     "full": Config(widths=(64, 256, 512), members=3, epochs=17, skip_share=0.0, cutout=8),
 }
 
