@@ -7,10 +7,10 @@
     python -m benchmarks.peers --figure           docs/figures/peers-quick.png
 
 (a) Only loss and mining differ: network, batches, augmentation, optimizer, schedule and seconds are those of our
-training in the settings of a preset, learning rate included, which was chosen for ours, but that no image is left out
-as learnt: `quick`, which takes some 12 minutes where the processor has no bfloat16, or `standard` where it has. A
-peer's setting is the best of its grid (benchmarks/peer_losses.py) on the validation part, with network and epochs of
-`quick` and seed 0, for both presets.
+training in the settings of a preset, learning rate included, which was chosen for ours, but that it is one network, of
+the preset's breadth, and that no image is left out as learnt: `quick`, which takes some 12 minutes where the processor
+has no bfloat16, or `standard` where it has. A peer's setting is the best of its grid (benchmarks/peer_losses.py) on the
+validation part, with network and epochs of `quick` and seed 0, for both presets.
 (b) Recipes as published (benchmarks/recipes.py), in the same seconds: not their setting, they are made for far longer
 training on a GPU.
 
