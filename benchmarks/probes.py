@@ -16,11 +16,17 @@ from tercet.geometry.metrics import expected_calibration_error, retrieval
 from tercet.model.embed import embed
 from tercet.model.head import Head
 from tercet.training.bundle import Pair, embed_some
-from tercet.training.head import HIDDEN, fit_head, head_images
+from tercet.training.head import HIDDEN, WEIGHT_DECAYS, fit_head, head_images
 from tercet.training.randomness import derived_generator
 
 
-def fit_probe(train: Pair, validation: Pair, class_counts: Sequence[int], config: Config) -> tuple[Head, float]:
+def fit_probe(
+    train: Pair,
+    validation: Pair,
+    class_counts: Sequence[int],
+    config: Config,
+    weight_decays: Sequence[float] = WEIGHT_DECAYS,
+) -> tuple[Head, float]:
     """The small network on frozen embeddings, as tercet fits it, and its accuracy on the validation part.
 
     The `class_counts` are of the set that `train` was drawn from.
@@ -32,6 +38,7 @@ def fit_probe(train: Pair, validation: Pair, class_counts: Sequence[int], config
         hidden=HIDDEN,
         seed=config.seed,
         class_weight=config.class_weight,
+        weight_decays=weight_decays,
     )
     return head.eval(), float(history[-1]["validation_accuracy"])
 

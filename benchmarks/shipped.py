@@ -1,14 +1,13 @@
 """The model that comes with tercet: from a run folder on CIFAR-10 to `src/tercet/models/cifar10`.
 
-    tercet train cifar10 --preset standard --precision fp32 --out runs/shipped
     python -m benchmarks.shipped runs/shipped        both need $TERCET_CIFAR10, here the lossless images
     python -m benchmarks.shipped                     what is shipped, on the test part of another copy
 
-What is shipped was trained when `standard` was one network: the card names the commit.
-Its matrices and filters are kept in half precision, and both forms are judged on the test part, which no choice was
-made on: results/shipped.jsonl has a line with both. The card is that of `tercet run`, with the figures of what is
-shipped. Where half precision costs more than LOST of the accuracy, or the weights are larger than MOST_BYTES, it ends
-with an error.
+What is shipped was trained by `tercet train cifar10 --preset standard --precision fp32` when `standard` was one network
+(the card names the commit); two may be larger than MOST_BYTES. Its matrices and filters are kept in half precision, and
+both forms are judged on the test part, which no choice was made on: results/shipped.jsonl has a line with both. The
+card is that of `tercet run`, with the figures of what is shipped. Where half precision costs more than LOST of the
+accuracy, or the weights are larger than MOST_BYTES, it ends with an error.
 """
 
 from __future__ import annotations

@@ -53,6 +53,9 @@ def run(module, monkeypatch, *words):
 
 
 def test_time_to_accuracy_measures_what_is_not_there(dataset, monkeypatch, capsys):
+    fitted = []
+    fit = lambda *pairs, **settings: fitted.append(settings) or head.fit_head(*pairs, **settings)  # noqa: E731
+    monkeypatch.setattr("benchmarks.probes.fit_head", fit)
     run(time_to_accuracy, monkeypatch, "quick")
     run(time_to_accuracy, monkeypatch, "quick", "--seeds", "2", "--table")
     first, second = records.read("time_to_accuracy")
@@ -60,6 +63,7 @@ def test_time_to_accuracy_measures_what_is_not_there(dataset, monkeypatch, capsy
     assert first["n_train"] == 128
     assert 0 < first["test_accuracy"] <= 1
     assert first["precision"] == "fp32"
+    assert [settings["weight_decays"] for settings in fitted] == [(first["settings"]["head_weight_decay"],)] * 2
     halves = [first[name] for name in ("precision_seconds", "encoder_seconds", "embedding_seconds", "head_seconds")]
     assert sum(halves) == pytest.approx(first["seconds"], abs=0.05)
     printed = capsys.readouterr().out
@@ -179,7 +183,7 @@ def test_a_peer_that_cannot_be_trained_is_recorded_as_such(dataset, monkeypatch)
         def forward(self, embeddings, *_):
             return embeddings.sum() * math.nan
 
-    monkeypatch.setitem(PRESETS, "standard", replace(SMALL, widths=(4, 4, 8)))
+    monkeypatch.setitem(PRESETS, "standard", replace(SMALL, widths=(4, 4, 8), members=2))
     monkeypatch.setitem(PEERS, "supcon", PEERS["supcon"]._replace(make=lambda *_: Mined(Broken()), grid=({},)))
     for preset in ("quick", "standard"):
         peers.measure_peer("supcon", 0, peers.Terms(dataset, preset, 0.001, "fp32"))
@@ -188,6 +192,7 @@ def test_a_peer_that_cannot_be_trained_is_recorded_as_such(dataset, monkeypatch)
         for kind in ("pace", "run"):
             (record,) = records.select(records.read("peers"), kind=kind, **known_by)
             assert record["settings"]["widths"] == list(PRESETS[preset].widths)
+            assert "members" not in record["settings"]  # one network
 
 
 @pytest.mark.parametrize(

@@ -61,12 +61,10 @@ def test_validation_chooses_the_weight_decay(monkeypatch, class_weight, score):
     def fit(train, validation, weights, *, weight_decay, **_):
         return Head(3, 3, None), [{"weight_decay": weight_decay, score: scores[weight_decay]}]
 
-    monkeypatch.setattr(module, "WEIGHT_DECAYS", tuple(scores))
     monkeypatch.setattr(module, "_fit", fit)
-    _, history = fit_head(
-        blobs(6, 0), blobs(3, 1), class_counts=[1] * 3, hidden=None, seed=0, class_weight=class_weight
-    )
-    assert history[-1]["weight_decay"] == 0.1  # the smaller of two that tie
+    settings = {"hidden": None, "seed": 0, "class_weight": class_weight, "weight_decays": tuple(scores)}
+    _, history = fit_head(blobs(6, 0), blobs(3, 1), class_counts=[1] * 3, **settings)
+    assert history[-1]["weight_decay"] == 0.1  # the first of two that tie
 
 
 def test_the_seed_decides_and_the_global_state_does_not():
@@ -132,9 +130,9 @@ def mislabeled(count, seed, share):
 
 
 @pytest.mark.parametrize(("decays", "least"), [((0.01,), 1.5), (module.WEIGHT_DECAYS, 1.0)])
-def test_as_sure_as_it_is_right_on_images_that_it_did_not_learn_from(monkeypatch, decays, least):
-    monkeypatch.setattr(module, "WEIGHT_DECAYS", decays)
-    head, history = fit_head(blobs(90, 0), mislabeled(300, 1, 0.2), class_counts=[1] * 3, hidden=None, seed=0)
+def test_as_sure_as_it_is_right_on_images_that_it_did_not_learn_from(decays, least):
+    settings = {"hidden": None, "seed": 0, "weight_decays": decays}
+    head, history = fit_head(blobs(90, 0), mislabeled(300, 1, 0.2), class_counts=[1] * 3, **settings)
     embeddings, labels = mislabeled(300, 2, 0.2)
     shares = torch.softmax(head(embeddings).detach(), dim=1)
     assert history[-1]["temperature"] > least

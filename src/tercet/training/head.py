@@ -55,8 +55,9 @@ def fit_head(
     hidden: int | None,
     seed: int,
     class_weight: str = "balanced",
+    weight_decays: Sequence[float] = WEIGHT_DECAYS,
 ) -> tuple[Head, History]:
-    """The head of the weight decay that does best on `validation` (ties: the smaller), softened, and its history.
+    """The head of the weight decay that does best on `validation` (ties: the first), softened, and its history.
 
     `class_weight` "balanced" lets every class count the same in the loss and in that choice, however many images it
     has; "none" lets every image count the same, by the `class_counts` of the set that `train` was drawn from.
@@ -71,7 +72,7 @@ def fit_head(
             seed=seed,
             weight_decay=weight_decay,
         )
-        for weight_decay in WEIGHT_DECAYS
+        for weight_decay in weight_decays
     ]
     score = "balanced_validation_accuracy" if class_weight == "balanced" else "validation_accuracy"
     head, history = max(candidates, key=lambda candidate: candidate[1][-1][score])
