@@ -11,8 +11,8 @@ training in the settings of a preset, learning rate included, which was chosen f
 the preset's breadth, and that no image is left out as learnt: `quick`, which takes some 12 minutes where the processor
 has no bfloat16, or `standard` where it has. A peer's setting is the best of its grid (benchmarks/peer_losses.py) on the
 validation part, with network and epochs of `quick` and seed 0, for both presets.
-(b) Recipes as published (benchmarks/recipes.py), in the same seconds: not their setting, they are made for far longer
-training on a GPU.
+(b) Recipes as published (benchmarks/recipes.py), in the same seconds: not their setting. SupContrast's is made for
+hundreds of passes over the images, the library's example for a network that knows ImageNet.
 
 The seconds are those of training steps, and turned into a number of steps, so that every schedule comes to its end:
 ours by its seconds a step, measured once, and each other's by how many times as long as ours its steps take, measured
