@@ -165,8 +165,9 @@ def test_the_command_line_trains_on_imagenet_features(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = str(tmp_path / "run")
-    assert main(["-q", "train", str(folder), "--out", run, "--encoder", "pretrained", "--size", "32"]) == 0
-    assert "--encoder pretrained --size 32" in json.loads((tmp_path / "run/run.json").read_text())["command"]
+    asked = ["--preset", "standard", "--encoder", "pretrained", "--size", "32"]
+    assert main(["-q", "train", str(folder), "--out", run, *asked]) == 0
+    assert " ".join(asked) in json.loads((tmp_path / "run/run.json").read_text())["command"]
     monkeypatch.setitem(sys.modules, PACKAGE, None)  # a Bundle needs the extra no more
     capsys.readouterr()
     images = [str(folder / f"{name}/003.png") for name in ("checks", "plain", "stripes")]

@@ -26,7 +26,7 @@ class Config:
     encoder: str | None = None  # "fast", "classic" or "pretrained"
     backbone: str | None = None  # names a frozen network of one's own, where `encoder` is "pretrained"
     widths: tuple[int, ...] = (32, 128, 256)  # of the fast encoder's groups; a prototype's, else a guess
-    members: int = 1  # networks side by side, each with a part of the embedding and its loss: docs/log.md, 2026-11-29
+    members: int = 1  # networks side by side; a pretrained encoder has one: docs/log.md, 2026-11-29
     mirrored: bool | None = None  # whether its filters come in mirrored pairs: docs/log.md, 2026-11-28
     dimensions: int = 128  # numbers of an embedding: the original project
     normalize: bool = True  # embeddings of unit length: Schroff et al. 2015
@@ -190,16 +190,17 @@ def resolve(config: Config, *, image_count: int, size: int, flip: bool, has_weig
         "mirrored": can_mirror,
     }
     unset = {name: value for name, value in filled.items() if getattr(config, name) is None}
-    resolved = replace(config, batch_size=batch_size, **unset)
+    members = 1 if encoder == "pretrained" else config.members  # or presets of several would be refused there
+    resolved = replace(config, batch_size=batch_size, members=members, **unset)
     if resolved.mirrored and not can_mirror:
         raise UsageError(
             f"mirrored is True with the encoder {encoder!r}, flip {flip} and size {size}; expected None, or 'fast', "
             f"True and a size that is even or below {HALVED_SIZE}."
         )
-    if resolved.members > (1 if encoder == "pretrained" else min(MOST_MEMBERS, resolved.dimensions)):
+    if members > min(MOST_MEMBERS, resolved.dimensions):
         raise UsageError(
-            f"members is {resolved.members} with the encoder {encoder!r} and {resolved.dimensions} dimensions; "
-            f"expected 1, or with 'fast' or 'classic' at most {MOST_MEMBERS} and the number of dimensions."
+            f"members is {members} with {resolved.dimensions} dimensions; expected at most {MOST_MEMBERS}, and no more "
+            "than dimensions."
         )
     if resolved.mirrored and (odd := [width for width in resolved.widths if width % 2]):
         raise UsageError(

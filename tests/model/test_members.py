@@ -7,7 +7,7 @@ from torch import nn
 
 from bundles import new_bundle
 from encoders import seeded, smooth_images
-from tercet.config import Config, resolve
+from tercet.config import PRESETS, Config, resolve
 from tercet.errors import ModelError, UsageError
 from tercet.footprint import network_of
 from tercet.geometry.distances import squared_distances
@@ -83,13 +83,17 @@ def test_a_bundle_of_another_number_of_members_is_damaged(tmp_path, members):
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [{"members": 9, "dimensions": 8}, {"members": 17}, {"members": 2, "encoder": "pretrained"}],
-    ids=["more than dimensions", "too many", "adapter"],
+    "settings", [{"members": 9, "dimensions": 8}, {"members": 17}], ids=["more than dimensions", "too many"]
 )
 def test_more_members_than_can_be_are_refused(settings):
-    with pytest.raises(UsageError, match=r"^members is \d+ with the encoder .* dimensions; expected 1, or with 'fast'"):
+    with pytest.raises(UsageError, match=r"^members is \d+ with \d+ dimensions; expected at most 16, and no more than"):
         resolve(Config(**settings), image_count=1_000, size=32, flip=True)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_trains_on_photographs_by_the_pretrained_encoder(preset):
+    resolved = resolve(PRESETS[preset], image_count=500, size=128, flip=True, has_weights=True)
+    assert (resolved.encoder, resolved.members) == ("pretrained", 1)
 
 
 def test_members_are_counted_in_memory():
