@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mirror import serve
 from official import members, write_archive
@@ -225,3 +227,13 @@ def test_an_interrupted_fetch_goes_on(official: Path, tmp_path: Path) -> None:
         "cifar10_test.npz",
         "cifar10_train.npz",
     ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes there")
+def test_names_on_the_standard_input_may_be_no_text(tmp_path: Path) -> None:
+    names = os.fsencode(tmp_path) + b"/caf\xe9.png\n"
+    Image.new("RGB", (32, 32)).save(os.fsdecode(names[:-1]))
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    command = [sys.executable, "-m", "tercet", "-q", "predict", "-"]
+    done = subprocess.run(command, input=names, capture_output=True, env=strict, check=True)
+    assert b"caf\xe9.png" in done.stdout

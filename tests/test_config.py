@@ -233,6 +233,7 @@ def test_resolving_twice_changes_nothing():
         ({"flip": "yes"}, "--flip is 'yes'; expected True or False."),
         ({"widths": (32, 0)}, "--widths is (32, 0); expected whole numbers above 0."),
         ({"backbone": 3}, "--backbone is 3; expected a name."),
+        ({"seed": 202612011230}, "--seed is 202612011230; expected at most 4294967295."),
     ],
 )
 def test_a_value_of_another_kind_is_named_by_its_flag(settings, says):
@@ -243,5 +244,5 @@ def test_a_value_of_another_kind_is_named_by_its_flag(settings, says):
 
 @pytest.mark.usefixtures("unchecked")
 def test_numbers_of_numpy_are_numbers():
-    found = Config(seed=np.int64(3), margin=np.float32(0.5), normalize=np.bool_(True))
-    assert (found.seed, found.margin, found.normalize) == (3, 0.5, True)
+    found = Config(seed=np.int64(3), margin=np.float32(0.5), normalize=np.bool_(True), flip=0, widths=[4, 8, 8])
+    assert repr(found) == repr(Config(seed=3, margin=0.5, normalize=True, flip=False, widths=(4, 8, 8)))

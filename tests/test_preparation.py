@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+import tercet
 from pictures import write_folder
 from tercet.config import PRESETS, Config, resolve
 from tercet.data.decode import stored_side
@@ -91,6 +92,27 @@ def test_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     assert choose_device("cpu") == "cpu"
     with pytest.raises(UsageError, match="--device cuda is not available"):
         choose_device("cuda")
+
+
+def test_a_device_that_nobody_has_tried_is_taken_by_name_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    assert (choose_device("auto"), choose_device("mps")) == ("cpu", "mps")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert choose_device("auto") == "cuda"
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_run_folder_inside_the_data_is_refused(tmp_path: Path, seeds: int) -> None:
+    with pytest.raises(UsageError, match=r"lies inside the data, .* give a folder beside it"):
+        tercet.run(tmp_path, out=tmp_path / "runs" / "a", seeds=seeds)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert RunFolder("~/run").path == tmp_path / "run"
 
 
 def test_one_look_alike_in_many_is_not_worth_a_word(monkeypatch: pytest.MonkeyPatch, caplog, tiny_set) -> None:

@@ -196,7 +196,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--seed", type=int, help="of the validation part, the first weights and the order of images (default 0)")
     add("--precision", choices=CHOICES["precision"], help="auto tries both on this machine (default auto)")
-    add("--device", choices=CHOICES["device"], help="(default auto: the fastest present)")
+    add("--device", choices=CHOICES["device"], help="(default auto: cuda where present)")
     add("--overwrite", action="store_true", help="replace an existing run folder")
 
 
@@ -210,8 +210,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stream=sys.stderr,
         force=True,
     )
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")  # a file's name may hold bytes that are no text
+    for stream in (sys.stdin, sys.stdout):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape")  # a file's name may hold bytes that are no text
     command, replaces = options.pop("command"), options.get("overwrite", False)
     try:
         function: Callable[..., int] = getattr(import_module("tercet.commands"), command)

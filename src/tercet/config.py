@@ -62,7 +62,7 @@ class Config:
     # Machine
     seed: int = 0  # of the split, the first weights and the order of images
     precision: str = "auto"  # or "fp32" or "bf16"; "auto" tries both
-    device: str = "auto"  # or "cpu", "cuda" or "mps"; "auto" takes the fastest present
+    device: str = "auto"  # or "cpu", "cuda" or "mps"; "auto" takes cuda where present
 
     def __post_init__(self) -> None:
         """Refuse values that mean nothing, by the name of the option."""
@@ -81,8 +81,13 @@ class Config:
         for field in fields(self):
             found, (kind, _, optional) = getattr(self, field.name), str(field.type).partition(" | ")
             is_one, wanted = KINDS[kind]
-            if not (found is None and optional) and not is_one(found):
+            if found is None and optional:
+                continue
+            if not is_one(found):
                 raise UsageError(f"--{field.name.replace('_', '-')} is {found!r}; expected {wanted}.")
+            object.__setattr__(self, field.name, _plain(found, kind))  # the only way into a frozen dataclass
+        if self.seed > LARGEST_SEED:
+            raise UsageError(f"--seed is {self.seed}; expected at most {LARGEST_SEED}.")
         if self.size is not None and self.size > LARGEST_SIZE:
             raise UsageError(
                 f"--size is {self.size}; expected at most {LARGEST_SIZE} pixels, to which larger images are brought."
@@ -91,6 +96,15 @@ class Config:
 
 def _is_number(found: Any, kind: type = Real) -> bool:
     return isinstance(found, kind)
+
+
+def _plain(found: Any, kind: str) -> Any:
+    """The value as Python's own, which JSON can hold and a model's settings are compared with."""
+    if kind.startswith("tuple"):
+        return tuple(map(int, found))
+    if kind == "float" and type(found) is int:  # `epochs=6` stays what it says
+        return found
+    return {"bool": bool, "int": int, "float": float, "str": str}[kind](found)
 
 
 CLASS_LOSSES = ("proxy-triplet", "centroid-triplet")  # which compare an image with classes, not with single images
@@ -129,6 +143,7 @@ LEAST = {
 }
 MOST_MEMBERS = 16  # of an encoder: a guess
 LATER = {"members": 1}  # settings that models, runs and records of earlier versions do not name, and what those were
+LARGEST_SEED = 2**32 - 1  # NumPy's
 LARGEST_SIZE = 224  # what most networks for photographs take; our own are not made for more
 
 # Pixels of a batch, so that what a step keeps for the gradients of a member stays under 1.5 GB in float32: an image of

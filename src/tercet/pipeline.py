@@ -25,7 +25,7 @@ from tercet.geometry.metrics import expected_calibration_error, retrieval
 from tercet.model.bundle import Bundle, load_bundle
 from tercet.model.embed import embed
 from tercet.model.pretrained import Backbone, name_of, own_network
-from tercet.preparation import OnProgress, prepare, repeating_command
+from tercet.preparation import OnProgress, prepare, refuse_out_inside_data, repeating_command
 from tercet.run_folder import RunFolder, read_json
 from tercet.stations import judge, learn
 from tercet.training.losses import Loss
@@ -156,6 +156,7 @@ def _run_seeds(
     overwrite: bool,
     on_progress: OnProgress,
 ) -> Results:
+    refuse_out_inside_data(data, folder)
     asked = {**asdict(config), "seeds": seeds}
     command = repeating_command("run", data, folder.path, config, seeds)
     if folder.claim(asked, None, overwrite=overwrite) is None:

@@ -32,6 +32,7 @@ from tercet.training.stages import Stages
 
 OnProgress = Callable[[str, int, int], None]  # (station, done, total)
 JPEG_NOTE = "CIFAR-10, JPEG copy"  # lossy: its figures compare with other figures on the same copy only
+NAMED_DATA = ("digits", "cifar10")  # which are no paths
 SHOWN_FILES = 20  # of those left out, by name and reason
 NOTABLE_SHARE = 0.01  # of the test images; some pictures of one thing are bound to look alike: a guess
 PRECISION_IMAGES = 128  # of a batch, enough to keep both cores busy in the self-test
@@ -80,6 +81,7 @@ def prepare(
 ) -> Work:
     """Read and split the data, claim the run folder, fill in the configuration; write `run.json` on a fresh start."""
     started = time.perf_counter()
+    refuse_out_inside_data(data, folder)
     folder.refuse_other_files()  # before the data are read, which may take long
     network = open_backbone(backbone) if config.encoder == "pretrained" else None  # first: it may be missing
     device = choose_device(config.device)
@@ -120,6 +122,16 @@ def prepare(
         resolved = with_precision(resolved, train_part)
         folder.describe(asdict(config), resolved, facts, repeating_command(verb, data, folder.path, config))
     return Work(folder, resolved, train_part, validation, dataset.test, facts, on_progress, frozen)
+
+
+def refuse_out_inside_data(data: str | Path, folder: RunFolder) -> None:
+    """UsageError where the run folder lies in the data's, of which its pictures would be read as images."""
+    place = Path(data).expanduser()
+    if data not in NAMED_DATA and place.is_dir() and folder.path.resolve().is_relative_to(place.resolve()):
+        raise UsageError(
+            f"--out {folder.path} lies inside the data, {data}, of which its pictures would become images; give a "
+            "folder beside it."
+        )
 
 
 def freeze(config: Config, network: nn.Module | None) -> Encoder | None:
@@ -190,10 +202,13 @@ def find_duplicates(name: str, test: ImageSet, others: list[ImageSet]) -> dict[s
 
 
 def choose_device(asked: str) -> str:
-    """The device to work on: as asked if it is there, else a sentence; "auto" takes the fastest one present."""
+    """The device to work on: as asked if it is there, else a sentence; "auto" takes CUDA, else the CPU.
+
+    MPS, on which nothing has been tried, is taken by name only.
+    """
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if asked == "auto":
-        return next(name for name in ("cuda", "mps", "cpu") if present[name])
+        return "cuda" if present["cuda"] else "cpu"
     if not present[asked]:
         raise UsageError(f"--device {asked} is not available to this PyTorch; use --device auto or cpu.")
     return asked

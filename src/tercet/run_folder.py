@@ -37,7 +37,7 @@ class RunFolder:
     """Paths inside a run folder and the reading and writing of `run.json`."""
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         self._record = self.path / "run.json"
         self._ownership = Ownership(self.path)
         self.model = self.path / "model"

@@ -25,6 +25,18 @@ def test_parts(val):
     ]
 
 
+@pytest.mark.parametrize(("train", "test"), [("Train", "Test"), ("training", "testing"), ("TRAIN", "valid")])
+def test_parts_by_their_other_names(train, test):
+    part = "validation" if test == "valid" else "test"
+    assert places(f"{train}/cat/1.jpg", f"{test}/cat/2.jpg", f"{train}/dog/3.jpg") == sorted(
+        [
+            ("train", "cat", f"{train}/cat/1.jpg"),
+            (part, "cat", f"{test}/cat/2.jpg"),
+            ("train", "dog", f"{train}/dog/3.jpg"),
+        ]
+    )
+
+
 def test_one_wrapping_folder_is_looked_through():
     assert places("cifar10/train/cat/1.jpg", "cifar10/test/cat/1.jpg")[1] == ("train", "cat", "cifar10/train/cat/1.jpg")
     assert places("pets/cat/1.jpg", "pets/dog/1.jpg")[1] == ("train", "dog", "pets/dog/1.jpg")

@@ -111,6 +111,10 @@ def test_all_equals_the_loop(batch, every_triplet, margin):
     assert triplet_count(labels) == len(hinges)
 
 
+def test_labels_may_be_any_whole_numbers():
+    assert triplet_count(torch.tensor([2_000_000_000_000, 2_000_000_000_000, -5])) == 2
+
+
 def test_an_active_count_leaves_out_hinges_of_exactly_zero():
     # Points 0, 1 of one class and 2 of another; from 0: 1 - 4 + 3 = 0, from 1: 1 - 1 + 3 = 3.
     points = torch.tensor([[0.0], [1.0], [2.0]])

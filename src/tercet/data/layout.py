@@ -1,7 +1,8 @@
 """Which part and class an image belongs to, told from its path alone.
 
 Two layouts are understood, each also inside one wrapping folder: `train/`, `test/` and perhaps `val/` that hold class
-folders, or class folders only. Knows nothing of files: paths are text with `/` between the steps.
+folders, also by their other usual names, or class folders only. Knows nothing of files: paths are text with `/` between
+the steps.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from typing import NamedTuple
 
 from tercet.errors import DataError
 
-PARTS = {"train": "train", "test": "test", "val": "validation", "validation": "validation"}
+PARTS = {
+    **{"train": "train", "training": "train", "test": "test", "testing": "test"},
+    **{"val": "validation", "valid": "validation", "validation": "validation"},
+}
 WHOLE = "train"  # the part that must be there, and that of every image where there are class folders only
 
 
@@ -31,7 +35,7 @@ def arrange(paths: Iterable[str]) -> tuple[list[Place], list[str]]:
     places, strays = [], []
     for path, step in steps.items():
         folders = step[depth:-1]
-        part = PARTS.get(folders[0]) if has_parts and folders else WHOLE
+        part = _part(folders[0]) if has_parts and folders else WHOLE
         folders = folders[1:] if has_parts else folders
         if part and folders:
             places.append(Place(part, folders[0], path))
@@ -44,13 +48,19 @@ def _wrapping(steps: Iterable[list[str]]) -> int:
     """The number of folders to look through: 1 where all else lies in one folder that is no part and has folders."""
     inside = [step for step in steps if len(step) > 1]
     tops = {step[0] for step in inside}
-    return int(len(tops) == 1 and not tops & PARTS.keys() and any(len(step) > 2 for step in inside))
+    return int(len(tops) == 1 and not any(map(_part, tops)) and any(len(step) > 2 for step in inside))
 
 
 def _has_parts(tops: set[str]) -> bool:
     """Whether the top folders are parts rather than classes, of which one may well be called `train`."""
-    if tops >= {"train", "test"} or (tops and tops <= PARTS.keys()):
-        if "train" not in tops:
+    parts = {_part(top) for top in tops}
+    if parts >= {"train", "test"} or (tops and None not in parts):
+        if "train" not in parts:
             raise DataError(f"found {' and '.join(f'{top}/' for top in sorted(tops))} but no train/; add it.")
         return True
     return False
+
+
+def _part(folder: str) -> str | None:
+    """The part that a folder of this name, in capitals or not, stands for."""
+    return PARTS.get(folder.casefold())

@@ -31,8 +31,8 @@ FIGURES = {
     ),
     "loss.png": (
         "Line charts: the loss of each training by epoch.",
-        "The losses have different scales and meanings. The encoder's is the mean over active triplets, which "
-        "solved ones leave: their share says more.",
+        "The losses have different scales and meanings. With --loss triplet the encoder's is the mean over active "
+        "triplets, which solved ones leave, so it need not fall: their share says more.",
     ),
 }
 

@@ -66,7 +66,9 @@ class Index:
         """A new index in a new or empty folder. It remembers the path of its model, where given as such."""
         bundle, path = _load_model(model)
         dimensions = int(bundle.settings["dimensions"])
-        return cls(Gallery.create(Path(folder), dimensions, model=path, fingerprint=fingerprint(bundle)), bundle)
+        return cls(
+            Gallery.create(Path(folder).expanduser(), dimensions, model=path, fingerprint=fingerprint(bundle)), bundle
+        )
 
     @classmethod
     def open(cls, folder: str | Path, model: Bundle | str | Path | None = None) -> Index:
@@ -74,7 +76,7 @@ class Index:
 
         ModelError for any other model, since its embeddings lie in another space.
         """
-        gallery = Gallery.open(Path(folder))
+        gallery = Gallery.open(Path(folder).expanduser())
         if not model:
             model = gallery.model
             if model is None:

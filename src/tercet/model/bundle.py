@@ -114,7 +114,7 @@ def load_bundle(folder: str | Path, backbone: nn.Module | None = None) -> Bundle
     "cifar10" is the model that comes with tercet; a folder of this name is given as "./cifar10". A Bundle trained on a
     network of one's own needs such a network again as `backbone`; its weights come from the folder.
     """
-    folder = SHIPPED[folder] if folder in SHIPPED else Path(folder)
+    folder = SHIPPED[folder] if folder in SHIPPED else Path(folder).expanduser()
     if (folder / "model" / "config.json").is_file():
         folder = folder / "model"
     if not (folder / "config.json").is_file():

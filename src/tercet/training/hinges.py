@@ -40,7 +40,9 @@ def all_triplets_hinge(distances: Float[Tensor, "B B"], labels: Int64[Tensor, " 
     thresholds, order = sorted_rows(thresholds)
     columns = columns.gather(1, order)
     slopes = torch.empty_like(distances)
-    linear, active = torch.empty(2, len(labels), dtype=torch.float64, device=distances.device)  # [B] each
+    exact = torch.float32 if distances.device.type == "mps" else torch.float64  # which that device lacks
+    linear = torch.empty(len(labels), dtype=exact, device=distances.device)
+    active = torch.empty_like(labels)
     for rows in row_blocks(distances):
         ranks = row_ranks(distances[rows], thresholds[rows])
         slopes[rows].copy_(ranks).sub_(positive_counts[rows])  # right for negatives
@@ -50,9 +52,9 @@ def all_triplets_hinge(distances: Float[Tensor, "B B"], labels: Int64[Tensor, " 
         below.masked_fill_(thresholds[rows].isinf(), 0)
         slopes[rows].scatter_(1, columns[rows], below)  # negatives below each threshold
         linear[rows] = torch.linalg.vecdot(slopes[rows], distances[rows])
-        active[rows] = below.sum(1, dtype=torch.float64)
+        active[rows] = below.sum(1, dtype=torch.int64)
     total = linear.sum() + margin * active.sum()
-    return Hinges(total.to(distances.dtype), active.sum().long(), slopes)
+    return Hinges(total.to(distances.dtype), active.sum(), slopes)
 
 
 def _positives(labels: Int64[Tensor, " B"]) -> tuple[Int64[Tensor, "B K"], Int64[Tensor, "B 1"]]:
@@ -75,7 +77,7 @@ def listed_triplets_hinge(distances: Float[Tensor, "B B"], triplets: Triplets, m
     hinges = (flat.index_select(0, positives) - flat.index_select(0, negatives) + margin).clamp_min(0)  # [T]
     active = (hinges > 0).to(flat.dtype)
     slopes = torch.zeros_like(flat).scatter_add_(0, positives, active).scatter_add_(0, negatives, -active)
-    return Hinges(hinges.sum(), active.sum(dtype=torch.float64).long(), slopes.view_as(distances))
+    return Hinges(hinges.sum(), active.sum(dtype=torch.int64), slopes.view_as(distances))
 
 
 def differentiable(hinges: Hinges, embeddings: Float[Tensor, "B D"]) -> Float[Tensor, ""]:

@@ -84,5 +84,5 @@ def triplet_count(labels: Int64[Tensor, " B"]) -> int:
     >>> triplet_count(torch.tensor([0, 0, 1]))
     2
     """
-    counts = torch.bincount(labels)
+    _, counts = labels.unique(return_counts=True)
     return int((counts * (counts - 1) * (len(labels) - counts)).sum())
