@@ -80,12 +80,12 @@ class Config:
                 raise UsageError(f"--{name.replace('_', '-')} is {found}; expected a number of at least {least}.")
         for field in fields(self):
             found, (kind, _, optional) = getattr(self, field.name), str(field.type).partition(" | ")
-            is_one, wanted = KINDS[kind]
+            is_one, wanted, as_one = KINDS[kind]
             if found is None and optional:
                 continue
             if not is_one(found):
                 raise UsageError(f"--{field.name.replace('_', '-')} is {found!r}; expected {wanted}.")
-            object.__setattr__(self, field.name, _plain(found, kind))  # the only way into a frozen dataclass
+            object.__setattr__(self, field.name, as_one(found))  # the only way into a frozen dataclass
         if self.seed > LARGEST_SEED:
             raise UsageError(f"--seed is {self.seed}; expected at most {LARGEST_SEED}.")
         if self.size is not None and self.size > LARGEST_SIZE:
@@ -96,15 +96,6 @@ class Config:
 
 def _is_number(found: Any, kind: type = Real) -> bool:
     return isinstance(found, kind)
-
-
-def _plain(found: Any, kind: str) -> Any:
-    """The value as Python's own, which JSON can hold and a model's settings are compared with."""
-    if kind.startswith("tuple"):
-        return tuple(map(int, found))
-    if kind == "float" and type(found) is int:  # `epochs=6` stays what it says
-        return found
-    return {"bool": bool, "int": int, "float": float, "str": str}[kind](found)
 
 
 CLASS_LOSSES = ("proxy-triplet", "centroid-triplet")  # which compare an image with classes, not with single images
@@ -118,15 +109,21 @@ CHOICES = {
     "precision": ("auto", "fp32", "bf16"),
     "device": ("auto", "cpu", "cuda", "mps"),
 }
-# What the annotations above say, for values that no type checker has seen. Numbers may be those of NumPy.
-KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "bool": (lambda found: found in (True, False), "True or False"),
-    "int": (lambda found: _is_number(found, Integral), "a whole number"),
-    "float": (lambda found: _is_number(found) and -math.inf < found < math.inf, "a number"),
-    "str": (lambda found: isinstance(found, str), "a name"),
+# What the annotations above say, for values that no type checker has seen, and how these become Python's own, which
+# JSON can hold. Numbers may be those of NumPy; `epochs=6` stays a whole number.
+KINDS: dict[str, tuple[Callable[[Any], bool], str, Callable[[Any], Any]]] = {
+    "bool": (lambda found: found in (True, False), "True or False", bool),
+    "int": (lambda found: _is_number(found, Integral), "a whole number", int),
+    "float": (
+        lambda found: _is_number(found) and -math.inf < found < math.inf,
+        "a number",
+        lambda found: found if type(found) is int else float(found),
+    ),
+    "str": (lambda found: isinstance(found, str), "a name", str),
     "tuple[int, ...]": (
         lambda found: isinstance(found, tuple | list) and all(_is_number(n, Integral) and n > 0 for n in found),
         "whole numbers above 0",
+        lambda found: tuple(map(int, found)),
     ),
 }
 # The fast encoder halves the 8 patches across an image of 10 pixels three times.

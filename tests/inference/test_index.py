@@ -165,6 +165,13 @@ def test_a_model_that_has_moved_is_named_and_then_remembered(photos, saved, mode
         assert len(index) == 12
 
 
+def test_a_model_in_the_home_folder_is_found_again(photos, model, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(model.parent))
+    update(str(tmp_path / "new"), f"~/{model.name}", add=[str(photos)], remove=[])
+    monkeypatch.undo()
+    assert len(Index.open(tmp_path / "new"))
+
+
 def test_an_index_of_a_bundle_in_memory_asks_for_it_again(bundle, photos, tmp_path):
     with Index.create(tmp_path / "index", bundle) as index:
         index.add([photos])

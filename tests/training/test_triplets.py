@@ -111,6 +111,15 @@ def test_all_equals_the_loop(batch, every_triplet, margin):
     assert triplet_count(labels) == len(hinges)
 
 
+def test_sums_that_nearly_cancel_are_exact_in_double_precision():
+    # Thousands of hinges of about 1e-6: the margin times their number is a million times their sum.
+    points = torch.tensor([[0.0]] * 20 + [[0.3]] * 20, dtype=torch.float64)
+    labels = torch.arange(40) // 20
+    total, active, _ = all_triplets_hinge(squared_distances(points, points), labels, 0.09 + 1e-6)
+    assert int(active) == 40 * 19 * 20
+    assert float(total) == pytest.approx(40 * 19 * 20 * 1e-6, rel=1e-8)
+
+
 def test_labels_may_be_any_whole_numbers():
     assert triplet_count(torch.tensor([2_000_000_000_000, 2_000_000_000_000, -5])) == 2
 

@@ -13,8 +13,13 @@ from typing import NamedTuple
 from tercet.errors import DataError
 
 PARTS = {
-    **{"train": "train", "training": "train", "test": "test", "testing": "test"},
-    **{"val": "validation", "valid": "validation", "validation": "validation"},
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
 }
 WHOLE = "train"  # the part that must be there, and that of every image where there are class folders only
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -66,9 +67,7 @@ class Index:
         """A new index in a new or empty folder. It remembers the path of its model, where given as such."""
         bundle, path = _load_model(model)
         dimensions = int(bundle.settings["dimensions"])
-        return cls(
-            Gallery.create(Path(folder).expanduser(), dimensions, model=path, fingerprint=fingerprint(bundle)), bundle
-        )
+        return cls(Gallery.create(Path(folder), dimensions, model=path, fingerprint=fingerprint(bundle)), bundle)
 
     @classmethod
     def open(cls, folder: str | Path, model: Bundle | str | Path | None = None) -> Index:
@@ -76,7 +75,7 @@ class Index:
 
         ModelError for any other model, since its embeddings lie in another space.
         """
-        gallery = Gallery.open(Path(folder).expanduser())
+        gallery = Gallery.open(Path(folder))
         if not model:
             model = gallery.model
             if model is None:
@@ -221,4 +220,5 @@ def _load_model(model: Bundle | str | Path) -> tuple[Bundle, str | None]:
     if isinstance(model, Bundle):
         return model, None
     is_folder_of_shipped_name = isinstance(model, Path) and str(model) in SHIPPED
-    return load_bundle(model), f"./{model}" if is_folder_of_shipped_name else str(model)
+    found = os.path.expanduser(model)  # noqa: PTH111 - a Path would drop ./, which tells a folder from what is shipped
+    return load_bundle(model), f"./{model}" if is_folder_of_shipped_name else found

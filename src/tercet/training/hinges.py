@@ -53,7 +53,7 @@ def all_triplets_hinge(distances: Float[Tensor, "B B"], labels: Int64[Tensor, " 
         slopes[rows].scatter_(1, columns[rows], below)  # negatives below each threshold
         linear[rows] = torch.linalg.vecdot(slopes[rows], distances[rows])
         active[rows] = below.sum(1, dtype=torch.int64)
-    total = linear.sum() + margin * active.sum()
+    total = linear.sum() + margin * active.sum().to(exact)
     return Hinges(total.to(distances.dtype), active.sum(), slopes)
 
 

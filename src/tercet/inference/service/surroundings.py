@@ -113,7 +113,7 @@ def read_surroundings(model: str | Path, bundle: Bundle) -> Surroundings:
 
     ModelError where a file is damaged or belongs to another model.
     """
-    model = Path(model)
+    model = Path(model).expanduser()
     run = _run_around(model)
     if run is None:
         return Surroundings(model.resolve().name, None, None, (NO_RUN,))
