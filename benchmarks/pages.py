@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from benchmarks import peer_results, photographs, reference, reliability, time_to_accuracy, versus_cross_entropy
+from benchmarks import peer_results, photographs, reference, reliability, time_to_accuracy, unseen, versus_cross_entropy
 
 ROOT = Path(__file__).parents[1]
 Tables = dict[str, Callable[[], str]]  # "name: command" -> the table
@@ -24,6 +24,7 @@ PAGES: dict[str, Tables] = {
         "results: python -m benchmarks.reference --table": reference.table,
         "time to accuracy: python -m benchmarks.time_to_accuracy --table": time_to_accuracy.table,
         "versus: python -m benchmarks.versus_cross_entropy --table": versus_cross_entropy.table,
+        "unseen: python -m benchmarks.unseen --table": unseen.table,
         "peers of quick: python -m benchmarks.peers --table": partial(peer_results.table, "quick"),
         "peers: python -m benchmarks.peers --preset standard --table": partial(peer_results.table, "standard"),
     },
