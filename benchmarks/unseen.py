@@ -1,13 +1,13 @@
 """Unseen classes: how well an embedding tells apart classes that it was not trained on, by the loss it was trained by.
 
-    python -m benchmarks.unseen            needs $TERCET_CIFAR10; about three minutes a method and draw without bfloat16
+    python -m benchmarks.unseen            needs $TERCET_CIFAR10; about four minutes a method and draw without bfloat16
     python -m benchmarks.unseen --table
 
 A draw trains on five of the ten classes; every second draw takes the five that the one before left out, so that each
-class is unseen as often as seen. All methods have the settings of `quick`, and so as many steps. Of the test set, read
-once a method and draw, the images of the five unseen classes are searched among themselves by the cosine, as is usual
-in metric learning (Musgrave et al., A metric learning reality check, ECCV 2020), and those of the five seen ones
-likewise. "Untrained" is the same network with its first weights, "pixels" are the images themselves.
+class is unseen as often as seen. All methods have the settings of `quick` but for their losses, and so as many steps.
+Of the test set, read once a method and draw, the images of the five unseen classes are searched among themselves by the
+cosine, as is usual in metric learning (Musgrave et al., A metric learning reality check, ECCV 2020), and those of the
+five seen ones likewise. "Untrained" is the same network with its first weights, "pixels" are the images themselves.
 results/unseen.jsonl has one line a method and draw; what is there already is not run again.
 """
 
