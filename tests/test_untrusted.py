@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from tercet.untrusted import MOST_BYTES, parse_object, read_header, read_object
+from tercet.untrusted import MOST_BRACKETS, MOST_BYTES, parse_object, read_header, read_object
 
 
 def test_an_object_is_read_from_bytes_and_files(tmp_path):
@@ -20,7 +20,8 @@ def test_an_object_is_read_from_bytes_and_files(tmp_path):
         (b'{"a": [-Infinity]}', "found -Infinity"),
         (b'{"a": 1, "a": 1}', "a key twice"),
         (b'{"a": {"b": 1, "b": 2}}', "a key twice"),
-        (b'{"a":' * 100_000, "nested too deep"),
+        (b'{"a":' * 10_000, "nested too deep"),
+        (b'{"a": [' + b"[]," * MOST_BRACKETS + b"0]}", "more than 50,000 objects and arrays"),
         (b'{"a": ' + b"9" * 5_000 + b"}", "integer string conversion"),
         (b" " * MOST_BYTES + b"{}", "more than 2,097,152 bytes"),
     ],

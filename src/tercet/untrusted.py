@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 MOST_BYTES = 2 * 2**20  # of JSON: the classes of ImageNet-21k and the tensors of a thousand layers take less
+MOST_BRACKETS = 50_000  # opened: a tensor opens three; each costs a slow machine some microseconds
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -23,10 +24,12 @@ def read_object(path: Path) -> dict[str, Any]:
 def parse_object(content: bytes) -> dict[str, Any]:
     """A JSON object; ValueError for anything else, also for what JSON leaves open.
 
-    That is: a key given twice, NaN and infinity, arrays in arrays by the thousand.
+    That is: a key given twice, NaN and infinity, objects and arrays by the ten thousand or nested too deep.
     """
     if len(content) > MOST_BYTES:
         raise ValueError(f"found more than {MOST_BYTES:,} bytes of JSON")
+    if content.count(b"{") + content.count(b"[") > MOST_BRACKETS:
+        raise ValueError(f"found more than {MOST_BRACKETS:,} objects and arrays in JSON")
     try:
         found = json.loads(content.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_number)
     except RecursionError:
