@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from pictures import CLASSES, write_folder
 from small_run import METHODS, SMALL, weights, without_times
 from tercet.errors import DataError, UsageError
 from tercet.pipeline import evaluate, report
-from tercet.run_folder import RunFolder
+from tercet.run_folder import OWN_NAMES, RunFolder
 
 
 def test_run_folder_keeps_its_contract(finished: Path) -> None:
@@ -35,6 +36,7 @@ def test_run_folder_keeps_its_contract(finished: Path) -> None:
         "README.md",
     }
     assert names == files | {"model", "figures", ".lock"}
+    assert names - {".lock"} == OWN_NAMES - {"checkpoints"}  # so that --overwrite knows them
     model = {path.relative_to(finished / "model").as_posix() for path in (finished / "model").rglob("*.*")}
     assert model == {"config.json", "model.safetensors", "README.md", "figures/tsne.png"}
     assert {path.name for path in (finished / "figures").iterdir()} == {
@@ -123,6 +125,11 @@ def test_overwrite_replaces_a_run_and_nothing_else(folder: Path, tmp_path: Path)
     with pytest.raises(UsageError, match=r"holiday\.jpg is no folder"):
         tercet.train(folder, out=tmp_path / "photos/holiday.jpg", config=SMALL)
     tercet.train(folder, out=tmp_path / "run", config=SMALL)
+    (tmp_path / "run/.DS_Store").write_bytes(b"looked at")
+    shutil.move(tmp_path / "photos", tmp_path / "run/photos")
+    with pytest.raises(UsageError, match="holds 'photos', which no run writes and --overwrite would remove"):
+        tercet.train("no such data", out=tmp_path / "run", config=SMALL, overwrite=True)
+    shutil.move(tmp_path / "run/photos", tmp_path / "photos")
     tercet.train(folder, out=tmp_path / "run", config=replace(SMALL, seed=1), overwrite=True)
     assert json.loads((tmp_path / "run/run.json").read_text())["seed"] == 1
 

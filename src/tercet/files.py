@@ -10,8 +10,9 @@ import io
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -81,14 +82,15 @@ def sync_folder(path: Path) -> None:
             os.close(descriptor)
 
 
-def remove_unfinished(folder: Path, *, older: float = 0) -> None:
-    """Remove what killed processes have left of files below `folder`, if it is older than so many seconds.
+def remove_unfinished(folder: Path, names: Iterable[str] = ("**/.*.part",), *, older: float = 0) -> None:
+    """Remove what killed processes have left of files in `folder`, if it is older than so many seconds.
 
-    Without an age no other process may be writing there.
+    A folder that others use too is tidied by the patterns of one's own `names`. Without an age no other process may be
+    writing there.
     """
-    for path in folder.rglob(".*.part"):
+    for path in chain.from_iterable(map(folder.glob, names)):
         with suppress(FileNotFoundError):  # another process may be tidying too
-            if time.time() - path.stat().st_mtime >= older:
+            if path.is_file() and time.time() - path.stat().st_mtime >= older:
                 path.unlink()
 
 

@@ -82,7 +82,7 @@ def prepare(
     """Read and split the data, claim the run folder, fill in the configuration; write `run.json` on a fresh start."""
     started = time.perf_counter()
     refuse_out_inside_data(data, folder)
-    folder.refuse_other_files()  # before the data are read, which may take long
+    folder.refuse_other_files(overwrite=overwrite)  # before the data are read, which may take long
     network = open_backbone(backbone) if config.encoder == "pretrained" else None  # first: it may be missing
     device = choose_device(config.device)
     dataset = open_dataset(data, size=config.size, on_progress=partial(on_progress, "read"))

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import platform
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -28,6 +29,12 @@ from tercet.files import is_unfinished, make_folder, remove_unfinished, sync_fol
 from tercet.ownership import NAMES as OWNERS_FILES
 from tercet.ownership import Ownership
 
+# What runs write, and all that --overwrite takes away.
+OWN_NAMES = {"run.json", "history.jsonl", "results.json", "predictions.csv", "model", "embeddings.npz", "tsne.npz"}
+OWN_NAMES |= {"thumbnails.webp", "examples.npz", "examples.webp", "train_images.csv", "train_thumbnails.webp"}
+OWN_NAMES |= {"figures", "report.html", "README.md", "checkpoints"}
+LEFT_BY_SYSTEMS = {".DS_Store", "Thumbs.db", "desktop.ini"}  # in any folder that somebody has looked at
+SEED = re.compile(r"seed-\d+")
 PROMISED_ON = ("processor", "instructions", "threads", "torch", "gpu")
 
 logger = logging.getLogger(__name__)
@@ -63,13 +70,13 @@ class RunFolder:
         process gets the folder. Raises UsageError where it holds something else or another process has it, DataError
         where it cannot be written.
         """
-        self.refuse_other_files()
+        self.refuse_other_files(overwrite=overwrite)
         try:
             make_folder(self.path)
             before = self._ownership.take()
         except OSError as error:
             raise DataError(f"--out {self.path} cannot be written ({error.strerror}); give another --out.") from error
-        self.refuse_other_files()  # which another process may have written in between
+        self.refuse_other_files(overwrite=overwrite)  # which another process may have written in between
         if not self._record.is_file():
             return None
         if overwrite:
@@ -81,16 +88,23 @@ class RunFolder:
             logger.warning("%s: process %d on %s ended without finishing", self.path, before.process, before.machine)
         return begun
 
-    def refuse_other_files(self) -> None:
-        """Raise UsageError where the place holds files but no run."""
+    def refuse_other_files(self, *, overwrite: bool) -> None:
+        """Raise UsageError where the place holds files but no run, or what `overwrite` would remove is not a run's."""
         if (self.path.exists() or self.path.is_symlink()) and not self.path.is_dir():
             raise UsageError(f"--out {self.path} is no folder; expected a new, empty or run folder.")
-        if self.path.is_dir() and not self._record.is_file():
-            others = {path.name for path in self.path.iterdir() if not is_unfinished(path)} - OWNERS_FILES
-            if others:
-                raise UsageError(
-                    f"--out {self.path} is a folder with other files in it; expected a new, empty or run folder."
-                )
+        if not self.path.is_dir():
+            return
+        names = {path.name for path in self.path.iterdir() if not is_unfinished(path)} - OWNERS_FILES - LEFT_BY_SYSTEMS
+        if names and not self._record.is_file():
+            raise UsageError(
+                f"--out {self.path} is a folder with other files in it; expected a new, empty or run folder."
+            )
+        others = sorted(name for name in names - OWN_NAMES if not SEED.fullmatch(name))
+        if overwrite and others:  # the data themselves, perhaps
+            raise UsageError(
+                f"--out {self.path} holds {others[0]!r}, which no run writes and --overwrite would remove; move it "
+                "elsewhere, or give another --out."
+            )
 
     def _clear(self) -> None:
         """Remove all but what says whose the folder is: first what says that the run is finished, `run.json` last.
@@ -100,7 +114,7 @@ class RunFolder:
         for finished in (self.results, self.model / "config.json"):
             finished.unlink(missing_ok=True)
         for path in self.path.iterdir():
-            if path.is_dir():
+            if path.is_dir() and not path.is_symlink():  # of a link the place it leads to stays as it is
                 shutil.rmtree(path)
             elif path != self._record and path.name not in OWNERS_FILES:
                 path.unlink()

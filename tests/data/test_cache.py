@@ -35,6 +35,19 @@ def test_what_is_saved_is_loaded(tmp_path, reading):
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["a.safetensors"]
 
 
+def test_what_other_programs_are_writing_stays(cache_folder, reading):
+    others = [cache_folder / name for name in (".film.part", "work/.images-1.part", ".images-folder.part/a")]
+    for file in [*others, cache_folder / ".images-1.safetensors.abc.part"]:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"half")
+        os.utime(file, (0, 0))
+    cache.save(cache_folder / "images-1.safetensors", reading)
+    assert {file for file in cache_folder.rglob("*") if file.is_file()} == {
+        *others,
+        cache_folder / "images-1.safetensors",
+    }
+
+
 def test_a_part_none_of_which_could_be_read_is_kept_too(tmp_path, reading):
     empty = reading.parts["test"].select(torch.tensor([], dtype=torch.int64))
     cache.save(tmp_path / "a.safetensors", Reading({"train": reading.parts["train"], "test": empty}, 2, ()))

@@ -87,6 +87,20 @@ def test_a_download_leaves_two_files_and_the_archive_if_it_is_to_be_kept(mirror,
     assert len(mirror.asked) == 1
 
 
+def test_a_kept_archive_stays_and_a_strangers_one_is_left_alone(mirror, tmp_path):
+    folder = tmp_path / "data"
+    fetch_cifar10(folder, url=mirror.url, keep=True)
+    (folder / KEPT[0]).unlink()
+    assert fetch_cifar10(folder, url=mirror.url)  # from what is there
+    assert names(folder) == ["cifar-10.tar.gz", *KEPT]
+    assert len(mirror.asked) == 1
+    (folder / KEPT[0]).unlink()
+    (folder / "cifar-10.tar.gz").write_bytes(b"mine")
+    assert fetch_cifar10(folder, url=mirror.url)
+    assert (folder / "cifar-10.tar.gz").read_bytes() == b"mine"
+    assert len(mirror.asked) == 2
+
+
 def test_a_cut_download_keeps_its_part_and_goes_on(mirror, tmp_path, monkeypatch):
     monkeypatch.setattr("tercet.data.download.time.sleep", lambda _: None)
     mirror.has_ranges, mirror.faults = False, ["cut"] * 3

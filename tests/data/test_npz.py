@@ -39,9 +39,26 @@ def test_parts_share_their_classes_even_where_one_is_missing(file):
     assert parts["test"].labels.tolist() == [2]
 
 
+@pytest.mark.parametrize(("train", "validation"), [("", "val_"), ("train_", "validation_"), ("train_", "val_")])
+def test_no_part_is_passed_over(file, train, validation):
+    names = {"train": train, "test": "test_", "validation": validation}
+    labels = dict(zip(names, ([1, 0, 1], [0, 1, 1], [1, 1, 0]), strict=True))
+    labels["train"] = np.array(labels["train"], np.uint64)
+    arrays = {f"{prefix}images": IMAGES for prefix in names.values()}
+    np.savez(file, **arrays, **{f"{prefix}labels": labels[part] for part, prefix in names.items()})
+    parts = read_npz(file)
+    assert {part: images.labels.tolist() for part, images in parts.items()} == {
+        part: list(map(int, of_part)) for part, of_part in labels.items()
+    }
+    assert parts["train"].classes == ("0", "1")
+
+
 @pytest.mark.parametrize(
     ("arrays", "says"),
     [
+        ({"images": IMAGES, "labels": [0, 1, 2], "train_images": IMAGES}, "expected images and labels"),
+        ({"images": IMAGES, "labels": [0, 1, 0], "classes": 7}, "classes of type int64 and shape \\[\\]"),
+        ({"images": IMAGES, "labels": [0, 1, 0], "classes": [b"a", b"b"]}, "classes of type .S1 and shape \\[2\\]"),
         ({"images": IMAGES}, "found the arrays \\['images'\\]"),
         ({"x": IMAGES, "y": [0, 1, 2]}, "found the arrays \\['x', 'y'\\] .* expected images and labels"),
         (

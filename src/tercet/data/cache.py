@@ -25,6 +25,7 @@ from tercet.files import remove_unfinished
 from tercet.memory import in_words, require_memory
 
 FORMAT_VERSION = 2  # raise it when the same files would give other pixels, classes or paths
+UNFINISHED = (".images-*.part", ".features-*.part")  # in a folder that need not be tercet's alone
 FORGOTTEN_SECONDS = 24 * 60 * 60.0  # after which nobody is writing an unfinished file any more: a guess
 
 logger = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ def save(file: Path, reading: Reading) -> None:
     temporary = None
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        remove_unfinished(file.parent, older=FORGOTTEN_SECONDS)
+        remove_unfinished(file.parent, UNFINISHED, older=FORGOTTEN_SECONDS)
         handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.", suffix=".part")
         os.close(handle)
         temporary = Path(name)

@@ -112,10 +112,10 @@ def _tidy(folder: Path) -> None:
 
 
 def _download(url: str, folder: Path, on_progress: Progress | None, *, keep: bool) -> dict[str, dict[str, Any]]:
-    """The parts of the archive at `url`, which lies in the folder then."""
+    """The parts of the archive that is kept in the folder, or of the one at `url`, which lies there then."""
     file, kept = folder / DOWNLOAD, folder / ARCHIVE
-    if kept.is_file():  # since another time; if it is whole nothing is sent for
-        kept.replace(file)
+    if kept.is_file() and _checksum(kept) in CHECKSUMS:  # since another time; it stays, whatever is asked for today
+        return read_official(kept)
     logger.warning("downloading CIFAR-10, 170 MB, from %s to %s", url, folder)
     try:
         download(url, file, CHECKSUMS.keys(), MOST_BYTES, _in_megabytes(on_progress))

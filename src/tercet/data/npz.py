@@ -23,7 +23,7 @@ from tercet.memory import require_memory
 NAMES = ("images", "labels", "classes")
 HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}  # by version; others hold records
 SHOWN_NAMES, LONGEST_NAME = 10, 50  # of what a file holds, where that is not what is wanted
-PREFIXES = {"train": "train_", "test": "test_", "validation": "validation_"}
+PREFIXES = {"train": ("train_", ""), "test": ("test_",), "validation": ("validation_", "val_")}
 
 
 class Header(NamedTuple):
@@ -36,9 +36,10 @@ class Header(NamedTuple):
 def read_npz(file: Path) -> dict[str, ImageSet]:
     """Read one set a part, over the same classes; images and labels without a prefix are all in `train`."""
     arrays = _load(file)
-    prefixes = {"train": ""} if "images" in arrays else PREFIXES
-    parts = {part: prefix for part, prefix in prefixes.items() if f"{prefix}images" in arrays}
-    if "train" not in parts or any(f"{prefix}labels" not in arrays for prefix in parts.values()):
+    there = [(part, prefix) for part, names in PREFIXES.items() for prefix in names if f"{prefix}images" in arrays]
+    parts = dict(there)
+    is_clear = "train" in parts and len(parts) == len(there)  # each part once
+    if not is_clear or any(f"{prefix}labels" not in arrays for prefix in parts.values()):
         raise DataError(
             f"found the arrays {_names(file)} in {str(file)!r}; expected images and labels, "
             "or train_images, train_labels, test_images and test_labels."
@@ -47,9 +48,18 @@ def read_npz(file: Path) -> dict[str, ImageSet]:
     if wrong := sorted({str(array.dtype) for array in labels.values() if array.dtype.kind not in "iuU"}):
         raise DataError(f"found labels of type {wrong[0]} in {str(file)!r}; expected integers or text.")
     if "classes" in arrays:
-        classes = arrays["classes"].tolist()
+        given = arrays["classes"]
+        if given.ndim != 1 or given.dtype.kind not in "iuU":
+            raise DataError(
+                f"found classes of type {given.dtype} and shape {list(given.shape)} in {str(file)!r}; expected a list "
+                "of names."
+            )
+        classes = given.tolist()
     else:  # numbered over all parts, as one part may lack a class
-        distinct = np.unique(np.concatenate([array.ravel() for array in labels.values()]))
+        plain = [
+            array.ravel().astype(np.int64 if array.dtype.kind == "u" else array.dtype) for array in labels.values()
+        ]
+        distinct = np.unique(np.concatenate(plain))  # of int64 and uint64 together NumPy would make fractions
         labels = {part: np.searchsorted(distinct, array) for part, array in labels.items()}
         classes = distinct.tolist()
     return {
