@@ -229,11 +229,13 @@ def test_resolving_twice_changes_nothing():
     [
         ({"dimensions": "128"}, "--dimensions is '128'; expected a whole number."),
         ({"batch_size": None}, "--batch-size is None; expected a whole number."),
-        ({"learning_rate": math.nan}, "--learning-rate is nan; expected a number."),
+        ({"learning_rate": "fast"}, "--learning-rate is 'fast'; expected a number."),
         ({"flip": "yes"}, "--flip is 'yes'; expected True or False."),
         ({"widths": (32, 0)}, "--widths is (32, 0); expected whole numbers above 0."),
         ({"backbone": 3}, "--backbone is 3; expected a name."),
         ({"seed": 202612011230}, "--seed is 202612011230; expected at most 4294967295."),
+        ({"skip_share": 1}, "--skip-share is 1; expected at most 0.99."),
+        ({"crop_padding": 10}, "--crop-padding is 10; expected at most 9."),
     ],
 )
 def test_a_value_of_another_kind_is_named_by_its_flag(settings, says):

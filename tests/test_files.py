@@ -3,10 +3,21 @@ import os
 import stat
 import sys
 import tracemalloc
+from pathlib import Path
 
 import pytest
 
-from tercet.files import SealError, is_unfinished, make_folder, read_sealed, replacing, write_atomically, write_sealed
+from tercet.errors import UsageError
+from tercet.files import (
+    SealError,
+    at_home,
+    is_unfinished,
+    make_folder,
+    read_sealed,
+    replacing,
+    write_atomically,
+    write_sealed,
+)
 
 
 @pytest.mark.parametrize(("content", "wanted"), [(b"\x00\xff", b"\x00\xff"), ("né\n", b"n\xc3\xa9\n"), ("", b"")])
@@ -130,3 +141,27 @@ def test_makes_folders_above_too_and_leaves_what_is_there(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="exists"):
         make_folder(tmp_path / "file" / "a")
+
+
+def test_a_link_stays_one_and_who_may_read_stays_too(tmp_path):
+    (tmp_path / "private").write_text("old")
+    (tmp_path / "private").chmod(0o600)
+    (tmp_path / "link").symlink_to("private")
+    write_atomically(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "private").read_text() == "new"
+    assert stat.S_IMODE((tmp_path / "private").stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no such files here")
+def test_what_is_neither_file_nor_folder_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="it is no file"):
+        write_atomically(tmp_path / "pipe", "new")
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_an_empty_path_is_not_the_current_folder():
+    with pytest.raises(UsageError, match="found an empty path"):
+        at_home("")
+    assert at_home("~nobody-of-this-name/a") == Path("~nobody-of-this-name/a")

@@ -125,6 +125,7 @@ def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     assert RunFolder("~/run").path == tmp_path / "run"
+    assert RunFolder("~nobody-of-this-name/run").path == Path("~nobody-of-this-name/run")
 
 
 def test_one_look_alike_in_many_is_not_worth_a_word(monkeypatch: pytest.MonkeyPatch, caplog, tiny_set) -> None:

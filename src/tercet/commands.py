@@ -18,6 +18,7 @@ from typing import Any
 
 from tercet.config import PRESETS, Config
 from tercet.errors import UsageError
+from tercet.files import at_home
 from tercet.model.bundle import load_bundle
 
 
@@ -58,11 +59,11 @@ def fetch(*, data: str, archive: str | None, url: str | None, data_dir: str | No
     from tercet.data.cifar10 import FILES, data_folder, fetch_cifar10
     from tercet.terminal import progress
 
-    folder = Path(data_dir).expanduser() if data_dir else data_folder()
+    folder = at_home(data_dir) if data_dir else data_folder()
     with progress(quiet) as on_progress:
         is_new = fetch_cifar10(
             folder,
-            archive=Path(archive).expanduser() if archive else None,
+            archive=at_home(archive) if archive else None,
             url=url,
             keep=keep,
             on_progress=partial(on_progress, "download, MB"),

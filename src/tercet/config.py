@@ -86,8 +86,9 @@ class Config:
             if not is_one(found):
                 raise UsageError(f"--{field.name.replace('_', '-')} is {found!r}; expected {wanted}.")
             object.__setattr__(self, field.name, as_one(found))  # the only way into a frozen dataclass
-        if self.seed > LARGEST_SEED:
-            raise UsageError(f"--seed is {self.seed}; expected at most {LARGEST_SEED}.")
+        for name, most in MOST.items():
+            if getattr(self, name) > most:
+                raise UsageError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected at most {most}.")
         if self.size is not None and self.size > LARGEST_SIZE:
             raise UsageError(
                 f"--size is {self.size}; expected at most {LARGEST_SIZE} pixels, to which larger images are brought."
@@ -137,10 +138,18 @@ LEAST = {
     "seed": 0,
     "fewest_steps": 1,
     "head_images": 1,
+    "temperature": 0.0001,
+    **dict.fromkeys(("learning_rate", "momentum", "weight_decay", "skip_share", "warmup_share", "averaging"), 0),
+    **dict.fromkeys(("label_smoothing", "crop_padding", "cutout"), 0),
+}
+MOST = {
+    "seed": 2**32 - 1,  # NumPy's
+    "skip_share": 0.99,
+    **dict.fromkeys(("momentum", "warmup_share", "averaging", "label_smoothing"), 1),
+    "crop_padding": 9,  # a border mirrors the image, which must be larger
 }
 MOST_MEMBERS = 16  # of an encoder: a guess
 LATER = {"members": 1}  # settings that models, runs and records of earlier versions do not name, and what those were
-LARGEST_SEED = 2**32 - 1  # NumPy's
 LARGEST_SIZE = 224  # what most networks for photographs take; our own are not made for more
 
 # Pixels of a batch, so that what a step keeps for the gradients of a member stays under 1.5 GB in float32: an image of

@@ -5,9 +5,11 @@ A sealed file begins with the SHA-256 of its content, so that damage is noticed 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -18,6 +20,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from tercet.errors import UsageError
+
 SEAL_BYTES = hashlib.sha256().digest_size
 
 
@@ -25,20 +29,31 @@ class SealError(ValueError):
     """A sealed file whose content is not what was written."""
 
 
+def at_home(path: str | Path) -> Path:
+    """A path as a person writes it: ~ is the home folder; ~name stays as it is where there is nobody of that name."""
+    if path == "":
+        raise UsageError("found an empty path; expected a name, or a dot for the current folder.")
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises a RuntimeError there
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A file to write that becomes `path` at the end of the block, and is gone if the block raises.
 
-    A reader or a crash sees the old file or the new one, nothing between. What the disk refuses is an OSError that
-    names `path`.
+    A reader or a crash sees the old file or the new one, nothing between. A link stays one, and what it leads to is
+    replaced; who may read a file stays as it was. What the disk refuses is an OSError that names `path`, and so is what
+    is neither file nor folder, such as /dev/null.
     """
-    name = None
+    name, path = None, Path(os.path.realpath(path)) if path.is_symlink() else path
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "it is no file", str(path))
+    mode = stat.S_IMODE(path.stat().st_mode) if path.is_file() else 0o644
     try:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         with os.fdopen(descriptor, "w+b") as file:
             yield file
             file.flush()
-            Path(name).chmod(0o644)
+            Path(name).chmod(mode)
             os.fsync(file.fileno())
         Path(name).replace(path)
         sync_folder(path.parent)

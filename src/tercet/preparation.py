@@ -21,6 +21,7 @@ from tercet.data.imageset import ImageSet
 from tercet.data.sources import Dataset, open_dataset
 from tercet.errors import UsageError
 from tercet.evaluation.duplicates import count_duplicates
+from tercet.files import at_home
 from tercet.footprint import require_training_memory
 from tercet.model.encoder import Encoder
 from tercet.model.precision import choose_precision
@@ -126,7 +127,7 @@ def prepare(
 
 def refuse_out_inside_data(data: str | Path, folder: RunFolder) -> None:
     """UsageError where the run folder lies in the data's, of which its pictures would be read as images."""
-    place = Path(data).expanduser()
+    place = at_home(data)
     if data not in NAMED_DATA and place.is_dir() and folder.path.resolve().is_relative_to(place.resolve()):
         raise UsageError(
             f"--out {folder.path} lies inside the data, {data}, of which its pictures would become images; give a "

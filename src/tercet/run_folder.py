@@ -25,7 +25,7 @@ import torch
 
 from tercet.config import LATER, Config
 from tercet.errors import DataError, UsageError
-from tercet.files import is_unfinished, make_folder, remove_unfinished, sync_folder, write_atomically
+from tercet.files import at_home, is_unfinished, make_folder, remove_unfinished, sync_folder, write_atomically
 from tercet.ownership import NAMES as OWNERS_FILES
 from tercet.ownership import Ownership
 
@@ -44,7 +44,7 @@ class RunFolder:
     """Paths inside a run folder and the reading and writing of `run.json`."""
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).expanduser()
+        self.path = at_home(path)
         self._record = self.path / "run.json"
         self._ownership = Ownership(self.path)
         self.model = self.path / "model"

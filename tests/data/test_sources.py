@@ -158,6 +158,10 @@ def test_arrays_in_parts_keep_them(tmp_path):
 
 
 def test_a_missing_path_and_a_file_of_another_kind(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    for missing in ("~nobody-of-this-name/photos", tmp_path / "loop"):
+        with pytest.raises(DataError, match="found nothing at"):
+            open_dataset(missing)
     with pytest.raises(DataError, match="found nothing at 'cifar100'; give `cifar10`, `digits`, or a folder"):
         open_dataset("cifar100")
     (tmp_path / "a.rar").write_bytes(b"")

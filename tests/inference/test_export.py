@@ -18,7 +18,7 @@ from torch import nn
 from bundles import CLASSES, bundle_on, new_bundle, small_bundle, small_onnx
 from pictures import write_folder
 from tercet.cli import main
-from tercet.errors import DataError, ModelError
+from tercet.errors import DataError, ModelError, UsageError
 from tercet.inference import export
 from tercet.inference.export import compare, export_onnx, to_onnx
 from tercet.model.bundle import Bundle, load_bundle
@@ -213,7 +213,10 @@ def test_a_path_that_cannot_be_written(
     bundle: Bundle, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export, "to_onnx", lambda _: content)
-    for file in (tmp_path, tmp_path / "nowhere" / "a.onnx"):
+    (tmp_path / "folder.onnx").mkdir()
+    for file in (tmp_path / "folder.onnx", tmp_path / "nowhere" / "a.onnx"):
         with pytest.raises(DataError, match=r"--onnx .* cannot be written \(.*\); give another path"):
             export_onnx(bundle, file)
     assert not list(tmp_path.parent.glob("*.part"))
+    with pytest.raises(UsageError, match=r"--onnx is model\.safetensors; expected a name that ends in \.onnx"):
+        export_onnx(bundle, "model.safetensors")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tercet.errors import UsageError
 from tercet.inference.images import CHUNK, image_paths, readable_images
 
 
@@ -27,6 +28,24 @@ def test_files_folders_and_patterns(folder):
     assert sorted(image_paths([str(folder / "**/*.png")])) == below
     assert list(image_paths([str(folder / "sub*")])) == below[2:]  # a folder that a pattern finds
     assert list(image_paths([str(folder / "*.gif")])) == [str(folder / "*.gif")]
+
+
+def test_a_pattern_for_all_below_gives_each_file_once(folder):
+    found = list(image_paths([str(folder / "**")]))
+    assert sorted(found) == sorted(str(file) for file in folder.rglob("*") if file.is_file())
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\0*", "a" * 300, "a" * 300 + "*"])
+def test_what_can_be_no_path_is_told_and_the_rest_is_done(folder, name):
+    told = []
+    found = list(readable_images(image_paths([name, str(folder / "a.png")]), 8, lambda *fault: told.append(fault)))
+    assert [names for names, _ in found] == [[str(folder / "a.png")]]
+    assert [path for path, _ in told] == [name]
+
+
+def test_an_empty_path_is_not_the_current_folder():
+    with pytest.raises(UsageError, match="found an empty path, which would stand for the current folder"):
+        list(image_paths([""]))
 
 
 def test_a_folder_without_images_and_a_name_of_nothing_are_told(folder):

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from tercet.data.archive import list_folder
 from tercet.data.folder import Reading
 from tercet.data.imageset import ImageSet
-from tercet.files import remove_unfinished
+from tercet.files import at_home, remove_unfinished
 from tercet.memory import in_words, require_memory
 
 FORMAT_VERSION = 2  # raise it when the same files would give other pixels, classes or paths
@@ -48,7 +48,7 @@ def cache_file(source: Path, size: int | None) -> Path:
 
 def cache_folder() -> Path:
     """The folder of everything that can be made again; it need not be there."""
-    return Path(os.environ.get("TERCET_CACHE") or platformdirs.user_cache_dir("tercet")).expanduser()
+    return at_home(os.environ.get("TERCET_CACHE") or platformdirs.user_cache_dir("tercet"))
 
 
 def _file_state(file: Path) -> tuple[int, int, int] | None:

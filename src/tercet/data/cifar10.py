@@ -24,7 +24,7 @@ from tercet.data.npz import read_npz
 from tercet.data.pickled_batch import read_pickled_batch
 from tercet.data.room import require_room
 from tercet.errors import DataError
-from tercet.files import make_folder, write_arrays
+from tercet.files import at_home, make_folder, write_arrays
 
 # The archives and their MD5 as the data set's page, https://www.cs.toronto.edu/~kriz/cifar.html, publishes them.
 CHECKSUMS = {
@@ -55,7 +55,7 @@ logger = logging.getLogger(__name__)
 
 def data_folder() -> Path:
     """Where data sets are kept: $TERCET_DATA, or the place this system has for them."""
-    return Path(os.environ.get("TERCET_DATA") or platformdirs.user_data_dir("tercet")).expanduser()
+    return at_home(os.environ.get("TERCET_DATA") or platformdirs.user_data_dir("tercet"))
 
 
 def is_kept(folder: Path) -> bool:

@@ -57,10 +57,10 @@ def download(
             try:
                 _receive(client, url, part, most_bytes, on_bytes)
                 break  # whole, as far as can be told where the server announces no length
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
+            except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
                 if part.size > longest:
                     longest, pauses = part.size, iter(pauses_s)
-                pause_s = next(pauses, None) if _may_pass(error) else None
+                pause_s = next(pauses, None) if _may_pass(error, part) else None
                 if pause_s is None:
                     raise DataError(_complaint(url, part, error)) from error
                 logger.warning("%s after %s; trying again", _reason(error), _megabytes(part.size))
@@ -191,15 +191,17 @@ def _validator(response: httpx.Response) -> str:
     return validator if validator.isascii() else ""
 
 
-def _may_pass(error: Exception) -> bool:
-    """Whether the same request may succeed a moment later."""
+def _may_pass(error: Exception, part: Part) -> bool:
+    """Whether the same request may succeed a moment later, as one that has succeeded before."""
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code in PASSING
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        return part.size > 0
     return isinstance(error, httpx.ReadTimeout | httpx.ReadError | httpx.RemoteProtocolError)
 
 
 def _complaint(url: str, part: Part, error: Exception) -> str:
-    if _may_pass(error) and part.size:
+    if _may_pass(error, part) and part.size:
         came = _megabytes(part.size)
         return f"the download of {url} broke off after {came} ({_reason(error)}); the same command goes on."
     return f"{url} cannot be downloaded ({_reason(error)}); check address and connection."

@@ -23,6 +23,7 @@ from tercet.data.imageset import ImageSet
 from tercet.data.npz import read_npz
 from tercet.data.room import require_room
 from tercet.errors import DataError, UsageError
+from tercet.files import at_home
 
 SPLIT_SEED = 0  # fixed, so that everyone who opens a data set has the same test images
 TEST_SHARE = 0.2
@@ -58,7 +59,7 @@ def open_dataset(source: str | Path, *, size: int | None = None, on_progress: Pr
     elif source == "cifar10":
         dataset = _open_cifar10(size, on_progress)
     else:
-        dataset = _open_path(Path(source).expanduser(), size, on_progress)
+        dataset = _open_path(at_home(source), size, on_progress)
     if dataset.skipped:
         logger.warning("%s: %s", dataset.name, _left_out(dataset.skipped))
     return dataset
@@ -78,7 +79,7 @@ def _digits(size: int) -> ImageSet:
 
 def _open_cifar10(size: int | None, on_progress: Progress | None) -> Dataset:
     """The copy that $TERCET_CIFAR10 names, else the one fetched; class folders are taken for the JPEG copy."""
-    named = Path(os.environ["TERCET_CIFAR10"]).expanduser() if os.environ.get("TERCET_CIFAR10") else None
+    named = at_home(os.environ["TERCET_CIFAR10"]) if os.environ.get("TERCET_CIFAR10") else None
     if named and not named.exists():
         raise DataError(
             f"found nothing at {str(named)!r}, which $TERCET_CIFAR10 names; unset it to have CIFAR-10 downloaded, or "
@@ -91,9 +92,9 @@ def _open_cifar10(size: int | None, on_progress: Progress | None) -> Dataset:
 
 
 def _open_path(path: Path, size: int | None, on_progress: Progress | None) -> Dataset:
-    name = path.resolve().name
     if not path.exists():
         raise DataError(f"found nothing at {str(path)!r}; give `cifar10`, `digits`, or a folder, archive or .npz file.")
+    name = path.resolve().name
     if path.name.lower().endswith(".npz") and path.is_file():
         return _open_arrays(name, read_npz(path), size)
     if not path.is_dir() and not (is_archive(path) and path.is_file()):

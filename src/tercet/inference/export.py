@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tercet.data.imageset import ImageSet
-from tercet.errors import DataError, ModelError
+from tercet.errors import DataError, ModelError, UsageError
 from tercet.files import write_atomically
 from tercet.model.bundle import Bundle
 from tercet.model.encoder import Encoder
@@ -82,6 +82,8 @@ def export_onnx(bundle: Bundle, file: str | Path, check: ImageSet | None = None)
     `check`. Raises DataError where `file` cannot be written, ModelError without the extra, where the network cannot be
     exported and where ONNX Runtime gives something else.
     """
+    if Path(file).suffix != ".onnx":
+        raise UsageError(f"--onnx is {file}; expected a name that ends in .onnx.")
     content = to_onnx(bundle)
     comparison = compare(bundle, content, check)
     try:

@@ -17,33 +17,49 @@ from jaxtyping import UInt8
 
 from tercet.data.archive import File, list_folder, read_file
 from tercet.data.parallel import decode_files
+from tercet.errors import UsageError
 
 CHUNK = 256  # images decoded at a time
 OnUnreadable = Callable[[str, str], None]  # (path, reason)
+EMPTY_PATH = "found an empty path, which would stand for the current folder; expected a name, or a dot for that folder."
 
 
 def image_paths(arguments: Iterable[str]) -> Iterator[str]:
     """The files meant by files, folders (every image below them), patterns such as `"photos/**/*.jpg"`, and `-`.
 
     `-` stands for the lines of the standard input, each of which may be any of these. What a pattern finds comes in the
-    order of the file system. A folder or pattern in which there is nothing is given as it is, so that its reader can
-    say so.
+    order of the file system. A folder or pattern in which there is nothing, and what is no path, is given as it is, so
+    that its reader can say so. UsageError for an empty path.
     """
     for argument in arguments:
+        if not argument:
+            raise UsageError(EMPTY_PATH)
+        kind = _kind(argument)
         if argument == "-":
             yield from image_paths(line.rstrip("\r\n") for line in sys.stdin if line.strip())
-        elif Path(argument).is_dir():
+        elif kind == "folder":
             files = (str(file) for _, file in list_folder(Path(argument)))
             yield next(files, argument)
             yield from files
-        elif has_magic(argument) and not Path(argument).exists():
+        elif kind == "pattern":
             found = iglob(argument, recursive=True)  # noqa: PTH207 - a Path's own glob takes no absolute pattern
+            if "**" in argument:  # which finds folders and, by themselves, the files in them
+                found = (path for path in found if not Path(path).is_dir())
             first = next(found, None)
             yield from [argument] if first is None else image_paths([first])
             for path in found:
                 yield from image_paths([path])
         else:
             yield argument
+
+
+def _kind(argument: str) -> str:
+    try:
+        if Path(argument).is_dir():
+            return "folder"
+        return "pattern" if has_magic(argument) and "\0" not in argument and not Path(argument).exists() else "file"
+    except OSError:  # a name that is too long, or in a folder that must not be looked into
+        return "file"
 
 
 def readable_images(

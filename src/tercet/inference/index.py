@@ -28,7 +28,7 @@ from tercet.config import DEFAULT_MODEL
 from tercet.errors import DataError, ModelError, UsageError
 from tercet.inference.gallery import Gallery, Match, Stamp
 from tercet.inference.generations import DESCRIPTION
-from tercet.inference.images import image_paths, readable_images
+from tercet.inference.images import EMPTY_PATH, image_paths, readable_images
 from tercet.model.bundle import SHIPPED, Bundle, load_bundle
 from tercet.model.pretrained import weights_digest
 
@@ -103,7 +103,7 @@ class Index:
         is called after each few hundred files.
         """
         changes = Changes()
-        names = [*map(str, paths)]
+        names = _listed(paths)
         if "-" in names:
             names = [*image_paths(names)]  # the standard input can be read once only
         total, done = sum(1 for _ in image_paths(names)) if on_progress else 0, 0
@@ -123,7 +123,7 @@ class Index:
     def remove(self, paths: Iterable[str | Path]) -> Changes:
         """Take out files, and all in folders, on the disk or not; what is not in the index is logged and counted."""
         changes = Changes()
-        for path in map(str, paths):
+        for path in _listed(paths):
             removed = self.gallery.remove(path)
             changes.removed += removed
             if not removed:
@@ -207,10 +207,20 @@ def fingerprint(bundle: Bundle) -> str:
     return hashlib.sha256(json.dumps([settings, weights_digest(bundle.encoder)], sort_keys=True).encode()).hexdigest()
 
 
+def _listed(paths: Iterable[str | Path]) -> list[str]:
+    """The paths as text; UsageError for a path by itself, whose letters would be taken for paths, and an empty one."""
+    if isinstance(paths, str | Path):
+        raise UsageError(f"found the path {str(paths)!r}; expected a list of paths: [{str(paths)!r}].")
+    names = [*map(str, paths)]
+    if "" in names:
+        raise UsageError(EMPTY_PATH)
+    return names
+
+
 def _stamp(name: str) -> Stamp:
     try:
         status = Path(name).stat()
-    except OSError:
+    except (OSError, ValueError):  # the latter for what no name can hold
         return NO_STAMP
     return Stamp(status.st_size, status.st_mtime_ns)
 

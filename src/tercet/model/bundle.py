@@ -25,7 +25,7 @@ from tercet.config import DEFAULT_MODEL, LARGEST_SIZE, LATER, MOST_MEMBERS
 from tercet.data.decode import stored_side
 from tercet.data.pictures import as_pixels
 from tercet.errors import ModelError, check_format
-from tercet.files import make_folder, write_atomically
+from tercet.files import at_home, make_folder, write_atomically
 from tercet.model.adapter import Adapter, with_adapter
 from tercet.model.efficientnet import EfficientNetLite0
 from tercet.model.embed import embed
@@ -114,7 +114,7 @@ def load_bundle(folder: str | Path, backbone: nn.Module | None = None) -> Bundle
     "cifar10" is the model that comes with tercet; a folder of this name is given as "./cifar10". A Bundle trained on a
     network of one's own needs such a network again as `backbone`; its weights come from the folder.
     """
-    folder = SHIPPED[folder] if folder in SHIPPED else Path(folder).expanduser()
+    folder = SHIPPED[folder] if folder in SHIPPED else at_home(folder)
     if (folder / "model" / "config.json").is_file():
         folder = folder / "model"
     if not (folder / "config.json").is_file():

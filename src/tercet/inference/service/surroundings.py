@@ -22,6 +22,7 @@ from torch import Tensor
 from tercet.errors import ModelError
 from tercet.evaluation.explorer import map_data
 from tercet.evaluation.saved import read_arrays, read_record, read_rows
+from tercet.files import at_home
 from tercet.geometry.neighbors import nearest
 from tercet.model.bundle import Bundle
 
@@ -113,7 +114,7 @@ def read_surroundings(model: str | Path, bundle: Bundle) -> Surroundings:
 
     ModelError where a file is damaged or belongs to another model.
     """
-    model = Path(model).expanduser()
+    model = at_home(model)
     run = _run_around(model)
     if run is None:
         return Surroundings(model.resolve().name, None, None, (NO_RUN,))
