@@ -3,7 +3,6 @@ import logging
 import threading
 from pathlib import Path
 
-import httpx
 import pytest
 
 from mirror import serve
@@ -33,26 +32,6 @@ def fetch(mirror, file, *, checksums=(MD5,), most_bytes=MOST_BYTES, pauses_s=(),
 
 def names(file):
     return sorted(path.name for path in file.parent.iterdir())
-
-
-def test_a_line_that_was_there_and_is_still_down_is_waited_for(file, monkeypatch):
-    faults = [httpx.ReadError("cut"), httpx.ConnectError("no such name"), None]
-
-    def receive(client, url, part, most_bytes, on_bytes):
-        part.path.write_bytes(CONTENT)
-        if fault := faults.pop(0):
-            raise fault
-
-    monkeypatch.setattr("tercet.data.download._receive", receive)
-    download("http://localhost/file", file, [MD5], MOST_BYTES, pauses_s=(0, 0))
-    assert file.read_bytes() == CONTENT
-    assert not faults
-
-
-@pytest.mark.parametrize("url", ["http://a..com/x", f"http://{'a' * 64}.com/x"])
-def test_a_name_that_no_machine_can_have_is_told(file, url):
-    with pytest.raises(DataError, match="cannot be downloaded .* check address and connection"):
-        download(url, file, [MD5], MOST_BYTES, pauses_s=())
 
 
 def cut_once(mirror, file):
