@@ -30,7 +30,10 @@ class SealError(ValueError):
 
 
 def at_home(path: str | Path) -> Path:
-    """A path as a person writes it: ~ is the home folder; ~name stays as it is where there is nobody of that name."""
+    """A path as a person writes it: ~ is the home folder; ~name stays as it is where there is nobody of that name.
+
+    UsageError where it is empty, which an unset variable of a shell may have left.
+    """
     if path == "":
         raise UsageError("found an empty path; expected a name, or a dot for the current folder.")
     return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises a RuntimeError there

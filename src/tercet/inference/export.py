@@ -79,8 +79,8 @@ def export_onnx(bundle: Bundle, file: str | Path, check: ImageSet | None = None)
     The input `images` is uint8 `[batch, side, side, 3]`, the outputs are `embeddings` float32 `[batch, D]` and
     `probabilities` float32 `[batch, C]`. The file's metadata hold `classes` (a JSON list), `side`, `resizing` (how an
     image is brought to that side, in words) and `tercet` (its version). Compared are random pixels and the images of
-    `check`. Raises DataError where `file` cannot be written, ModelError without the extra, where the network cannot be
-    exported and where ONNX Runtime gives something else.
+    `check`. Raises UsageError for another ending than .onnx, DataError where `file` cannot be written, ModelError
+    without the extra, where the network cannot be exported and where ONNX Runtime gives something else.
     """
     if Path(file).suffix != ".onnx":
         raise UsageError(f"--onnx is {file}; expected a name that ends in .onnx.")
