@@ -74,16 +74,17 @@ def test_a_folder_with_other_files_is_refused_before_the_data_are_read(tmp_path:
         prepare("train", "no such data", folder, Config(), overwrite=False, on_progress=lambda *_: None)
 
 
-def test_overwrite_takes_a_link_away_and_not_what_it_leads_to(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["checkpoints", "model"])
+def test_overwrite_takes_a_link_away_and_not_what_it_leads_to(tmp_path: Path, name: str) -> None:
     (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere/a").write_text("mine")
+    (tmp_path / "elsewhere/config.json").write_text("mine")
     (tmp_path / "run").mkdir()
     (tmp_path / "run/run.json").write_text("{}")
-    (tmp_path / "run/checkpoints").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (tmp_path / "run" / name).symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     with RunFolder(tmp_path / "run") as folder:
         assert folder.claim({}, None, overwrite=True) is None
         assert {path.name for path in folder.path.iterdir()} <= {".lock", ".owner.json"}
-    assert (tmp_path / "elsewhere/a").read_text() == "mine"
+    assert (tmp_path / "elsewhere/config.json").read_text() == "mine"
 
 
 def test_more_epochs_than_asked_for_are_told(caplog: pytest.LogCaptureFixture) -> None:

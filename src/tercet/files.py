@@ -22,6 +22,7 @@ import numpy as np
 
 from tercet.errors import UsageError
 
+EMPTY_PATH = "found an empty path; expected a name, or a dot for the current folder."
 SEAL_BYTES = hashlib.sha256().digest_size
 
 
@@ -35,7 +36,7 @@ def at_home(path: str | Path) -> Path:
     UsageError where it is empty, which an unset variable of a shell may have left.
     """
     if path == "":
-        raise UsageError("found an empty path; expected a name, or a dot for the current folder.")
+        raise UsageError(EMPTY_PATH)
     return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises a RuntimeError there
 
 
@@ -48,15 +49,15 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     is neither file nor folder, such as /dev/null.
     """
     name, path = None, Path(os.path.realpath(path)) if path.is_symlink() else path
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    mode = path.stat().st_mode if path.exists() else stat.S_IFREG | 0o644
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise OSError(errno.EINVAL, "it is no file", str(path))
-    mode = stat.S_IMODE(path.stat().st_mode) if path.is_file() else 0o644
     try:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         with os.fdopen(descriptor, "w+b") as file:
             yield file
             file.flush()
-            Path(name).chmod(mode)
+            Path(name).chmod(stat.S_IMODE(mode))
             os.fsync(file.fileno())
         Path(name).replace(path)
         sync_folder(path.parent)

@@ -111,7 +111,7 @@ class RunFolder:
 
         So, cut short, it is an unfinished run folder.
         """
-        for finished in (self.results, self.model / "config.json"):
+        for finished in (self.results, self.model if self.model.is_symlink() else self.model / "config.json"):
             finished.unlink(missing_ok=True)
         for path in self.path.iterdir():
             if path.is_dir() and not path.is_symlink():  # of a link the place it leads to stays as it is

@@ -93,12 +93,13 @@ def test_a_kept_archive_stays_and_a_strangers_one_is_left_alone(mirror, tmp_path
     (folder / KEPT[0]).unlink()
     assert fetch_cifar10(folder, url=mirror.url)  # from what is there
     assert names(folder) == ["cifar-10.tar.gz", *KEPT]
-    assert len(mirror.asked) == 1
     (folder / KEPT[0]).unlink()
     (folder / "cifar-10.tar.gz").write_bytes(b"mine")
+    with pytest.raises(DataError, match=r"cifar-10\.tar\.gz' is another file; move it elsewhere"):
+        fetch_cifar10(folder, url=mirror.url, keep=True)
     assert fetch_cifar10(folder, url=mirror.url)
     assert (folder / "cifar-10.tar.gz").read_bytes() == b"mine"
-    assert len(mirror.asked) == 2
+    assert len(mirror.asked) == 2  # the first and this
 
 
 def test_a_cut_download_keeps_its_part_and_goes_on(mirror, tmp_path, monkeypatch):

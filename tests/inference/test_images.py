@@ -31,8 +31,10 @@ def test_files_folders_and_patterns(folder):
 
 
 def test_a_pattern_for_all_below_gives_each_file_once(folder):
-    found = list(image_paths([str(folder / "**")]))
-    assert sorted(found) == sorted(str(file) for file in folder.rglob("*") if file.is_file())
+    assert list(image_paths([str(folder / "**")])) == list(image_paths([str(folder)]))
+    files = sorted(str(file) for file in folder.rglob("*") if file.is_file())
+    assert sorted(image_paths([str(folder / "**/*")])) == files
+    assert list(image_paths([str(folder / "**/sub*")])) == [str(folder / "sub folder/ü.png")]  # of a folder
 
 
 @pytest.mark.parametrize("name", ["a\0b", "a\0*", "a" * 300, "a" * 300 + "*"])
@@ -44,7 +46,7 @@ def test_what_can_be_no_path_is_told_and_the_rest_is_done(folder, name):
 
 
 def test_an_empty_path_is_not_the_current_folder():
-    with pytest.raises(UsageError, match="found an empty path, which would stand for the current folder"):
+    with pytest.raises(UsageError, match="found an empty path; expected a name"):
         list(image_paths([""]))
 
 

@@ -114,8 +114,10 @@ def _tidy(folder: Path) -> None:
 def _download(url: str, folder: Path, on_progress: Progress | None, *, keep: bool) -> dict[str, dict[str, Any]]:
     """The parts of the archive that is kept in the folder, or of the one at `url`, which lies there then."""
     file, kept = folder / DOWNLOAD, folder / ARCHIVE
-    if kept.is_file() and _checksum(kept) in CHECKSUMS:  # since another time; it stays, whatever is asked for today
+    if is_official(kept):  # since another time; it stays, whatever is asked for today
         return read_official(kept)
+    if keep and kept.exists():
+        raise DataError(f"{str(kept)!r} is another file; move it elsewhere, or leave out --keep.")
     logger.warning("downloading CIFAR-10, 170 MB, from %s to %s", url, folder)
     try:
         download(url, file, CHECKSUMS.keys(), MOST_BYTES, _in_megabytes(on_progress))

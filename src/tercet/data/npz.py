@@ -56,10 +56,9 @@ def read_npz(file: Path) -> dict[str, ImageSet]:
             )
         classes = given.tolist()
     else:  # numbered over all parts, as one part may lack a class
-        plain = [
-            array.ravel().astype(np.int64 if array.dtype.kind == "u" else array.dtype) for array in labels.values()
-        ]
-        distinct = np.unique(np.concatenate(plain))  # of int64 and uint64 together NumPy would make fractions
+        # Of int64 and uint64 together NumPy would make fractions.
+        labels = {part: array.astype(np.int64) if array.dtype.kind == "u" else array for part, array in labels.items()}
+        distinct = np.unique(np.concatenate([array.ravel() for array in labels.values()]))
         labels = {part: np.searchsorted(distinct, array) for part, array in labels.items()}
         classes = distinct.tolist()
     return {

@@ -18,10 +18,10 @@ from jaxtyping import UInt8
 from tercet.data.archive import File, list_folder, read_file
 from tercet.data.parallel import decode_files
 from tercet.errors import UsageError
+from tercet.files import EMPTY_PATH
 
 CHUNK = 256  # images decoded at a time
 OnUnreadable = Callable[[str, str], None]  # (path, reason)
-EMPTY_PATH = "found an empty path, which would stand for the current folder; expected a name, or a dot for that folder."
 
 
 def image_paths(arguments: Iterable[str]) -> Iterator[str]:
@@ -42,9 +42,7 @@ def image_paths(arguments: Iterable[str]) -> Iterator[str]:
             yield next(files, argument)
             yield from files
         elif kind == "pattern":
-            found = iglob(argument, recursive=True)  # noqa: PTH207 - a Path's own glob takes no absolute pattern
-            if "**" in argument:  # which finds folders and, by themselves, the files in them
-                found = (path for path in found if not Path(path).is_dir())
+            found = _matches(argument)
             first = next(found, None)
             yield from [argument] if first is None else image_paths([first])
             for path in found:
@@ -60,6 +58,16 @@ def _kind(argument: str) -> str:
         return "pattern" if has_magic(argument) and "\0" not in argument and not Path(argument).exists() else "file"
     except OSError:  # a name that is too long, or in a folder that must not be looked into
         return "file"
+
+
+def _matches(pattern: str) -> Iterator[str]:
+    """Files and folders, each before what lies in it, and nothing again that lies in a folder that was found."""
+    folders: set[Path] = set()
+    for path in iglob(pattern, recursive=True):  # noqa: PTH207 - a Path's own glob takes no absolute pattern
+        if folders.isdisjoint(Path(path).parents):
+            if Path(path).is_dir():
+                folders.add(Path(path))
+            yield path
 
 
 def readable_images(

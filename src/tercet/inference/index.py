@@ -26,9 +26,10 @@ from typing import Any
 
 from tercet.config import DEFAULT_MODEL
 from tercet.errors import DataError, ModelError, UsageError
+from tercet.files import EMPTY_PATH
 from tercet.inference.gallery import Gallery, Match, Stamp
 from tercet.inference.generations import DESCRIPTION
-from tercet.inference.images import EMPTY_PATH, image_paths, readable_images
+from tercet.inference.images import image_paths, readable_images
 from tercet.model.bundle import SHIPPED, Bundle, load_bundle
 from tercet.model.pretrained import weights_digest
 
